@@ -1,0 +1,401 @@
+"""What can happen in a run, as typed records in one order; JSON Lines in and out.
+
+A verdict depends on the history alone: it can be saved, sent to someone, and judged again by a newer version.
+The first line of a saved history is its `Header`; each further line is one record. A record is known by its
+number: its position, counted from 0, which is what verdicts cite. Times are Unix seconds of the simulated
+clock (of the real clock where the dispatcher under test is a process).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from hydra_notify_sim import errors
+
+VERSION = 1
+
+
+class HistoryFileError(errors.UsageError):
+    """A saved history cannot be read: it was cut off, or is not one."""
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True):
+    """What a history needs to be judged without anything else at hand."""
+
+    version: int = VERSION
+    name: str
+    """The scenario's name: its file's stem, or what the maker of the history calls it."""
+    scenario: str = ""
+    """The scenario's first sentence."""
+    file: str = ""
+    document: str = ""
+    """The scenario as YAML text, whole."""
+    exercises: tuple[str, ...] = ()
+    """Promise ids that the scenario exists for; one of them not exercised fails it."""
+    known: dict[str, tuple[str, ...]] = {}
+    """Quirk id to the promises it breaks on dispatchers with that quirk."""
+    profile: str = "strict"
+    dispatcher: str = "reference"
+    in_process: bool = True
+    """Whether counters can be read and every write of the dispatcher was observed at once."""
+    payloads: Literal["2026-08", "2026-09"] = "2026-08"
+    plugins: dict[str, tuple[str, ...]] = {}
+    """Plugin to its hooks. Each life's own set stands in its `Starting`."""
+    seed: int = 0
+    versions: dict[str, str] = {}
+    """Program to version: hydra_notify_sim, python, postgresql."""
+
+
+class Notification(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One emission: equal (channel, payload) pairs of one transaction are one, in the order first sent."""
+
+    channel: str
+    payload: str
+    raw: bool = False
+    """Sent by a person or by a raw payload of the scenario: exempt from P-format and the Q promises."""
+    missing: tuple[str, ...] = ()
+    """Rows it names that did not exist at the commit, as ``table:id`` (``buildsteps:5/2`` for a step)."""
+
+
+class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One transition of a build to finished, as its row shows it."""
+
+    build: int
+    status: int
+    start: int
+    stop: int
+    pending: bool
+    """Whether the row carries a mark (``notificationpendingsince``) as the outcome commits, whoever set it."""
+    cached: bool = False
+    """``iscachedbuild``."""
+
+
+class RowChange(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A row that a transaction wrote, as far as a check or a reader needs it."""
+
+    change: Literal["inserted", "deleted", "updated"]
+    table: str
+    id: str
+    """The primary key, as text; ``5/2`` for step 2 of build 5."""
+    nickname: str = ""
+    columns: tuple[str, ...] = ()
+    """Columns that an update changed in value (compared before and after)."""
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind"):
+    """The part that all records share."""
+
+    t: float
+    """Unix seconds."""
+
+
+class Commit(Record, frozen=True, kw_only=True, omit_defaults=True, tag="commit"):
+    """COMMIT was sent. What the transaction holds; it counts from here on in the dispatcher's favour."""
+
+    actor: Literal["queue_runner", "evaluator", "person", "harness"]
+    action: str
+    """Which transaction of the Hydra reference this is (`hydra_notify_sim.simulator.actions`)."""
+    about: str = ""
+    """The builds or rows concerned, in the scenario's nicknames: for people."""
+    notifications: tuple[Notification, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
+    restarted: tuple[int, ...] = ()
+    """Builds that went from finished to unfinished."""
+    rows: tuple[RowChange, ...] = ()
+    fault: str = ""
+    """The scenario's named deviation from Q-transactions, if this is one."""
+    busy: bool = False
+    """Committed while the dispatcher was held at a point or inside a call (L-no-stall)."""
+
+
+class Committed(Record, frozen=True, kw_only=True, omit_defaults=True, tag="committed"):
+    """COMMIT returned."""
+
+    commit: int
+    """Number of the `Commit` record."""
+    ok: bool = True
+    """False: the server refused it, and nothing of it happened."""
+
+
+class Starting(Record, frozen=True, kw_only=True, omit_defaults=True, tag="starting"):
+    """A process of the dispatcher began a life."""
+
+    life: int
+    plugins: dict[str, tuple[str, ...]]
+    """The plugins of this life and their hooks: who is interested."""
+
+
+class Up(Record, frozen=True, kw_only=True, omit_defaults=True, tag="up"):
+    """The dispatcher listens and its start-up scan is finished."""
+
+    life: int
+
+
+class Crashed(Record, frozen=True, kw_only=True, omit_defaults=True, tag="crashed"):
+    """The scenario killed the dispatcher: no goodbye, memory gone."""
+
+    life: int
+
+
+class Stopping(Record, frozen=True, kw_only=True, omit_defaults=True, tag="stopping"):
+    """The dispatcher was asked to stop (SIGTERM)."""
+
+    life: int
+
+
+class Stopped(Record, frozen=True, kw_only=True, omit_defaults=True, tag="stopped"):
+    """The dispatcher ended after it was asked to."""
+
+    life: int
+    exit_status: int = 0
+    in_time: bool = True
+    """False: it had not ended when the deadline passed, and was killed."""
+
+
+class Ended(Record, frozen=True, kw_only=True, omit_defaults=True, tag="ended"):
+    """The dispatcher ended though nobody asked it to (L-lives)."""
+
+    life: int
+    exit_status: int | None = None
+    message: str = ""
+
+
+class Disconnected(Record, frozen=True, kw_only=True, omit_defaults=True, tag="disconnected"):
+    """The dispatcher's connections are gone; it is lost until it is up again."""
+
+    life: int
+    by: Literal["scenario", "dispatcher"] = "scenario"
+    server_closed: bool = False
+    """The server lets nobody in until `ServerOpened`."""
+
+
+class ServerOpened(Record, frozen=True, kw_only=True, omit_defaults=True, tag="server_opened"):
+    """The server lets the dispatcher in again: from here until up it is starting."""
+
+
+class Called(Record, frozen=True, kw_only=True, omit_defaults=True, tag="called"):
+    """A hook of a plugin was called."""
+
+    call: int
+    """Counts calls over the whole history, from 1."""
+    life: int
+    plugin: str
+    hook: str
+    args: dict[str, Any]
+    """The hook's arguments by name, rows as objects of their compared columns (docs/reference/hydra.md, section 6)."""
+
+
+class Returned(Record, frozen=True, kw_only=True, omit_defaults=True, tag="returned"):
+    """The call ended normally."""
+
+    call: int
+
+
+class Raised(Record, frozen=True, kw_only=True, omit_defaults=True, tag="raised"):
+    """The call failed."""
+
+    call: int
+    message: str = ""
+
+
+class CutOff(Record, frozen=True, kw_only=True, omit_defaults=True, tag="cut_off"):
+    """The dispatcher was lost while the call was open."""
+
+    call: int
+
+
+class Fault(Record, frozen=True, kw_only=True, omit_defaults=True, tag="fault"):
+    """The scenario did something to the dispatcher, its connection or its server."""
+
+    fault: str
+    detail: str = ""
+
+
+class PointReached(Record, frozen=True, kw_only=True, omit_defaults=True, tag="point_reached"):
+    """The dispatcher is held at a point of the scenario; what follows happens there."""
+
+    point: str
+
+
+class PointMissed(Record, frozen=True, kw_only=True, omit_defaults=True, tag="point_missed"):
+    """A point was never reached, or cannot be forced on this dispatcher: the scenario is not exercised."""
+
+    point: str
+    reason: str
+
+
+class TimeMoved(Record, frozen=True, kw_only=True, omit_defaults=True, tag="time_moved"):
+    """The scenario moved time on."""
+
+    seconds: float
+
+
+class Settled(Record, frozen=True, kw_only=True, omit_defaults=True, tag="settled"):
+    """Up, every earlier emission handled, no call open, no task with a due time past."""
+
+
+class NotSettled(Record, frozen=True, kw_only=True, omit_defaults=True, tag="not_settled"):
+    """The deadline passed and the dispatcher had not settled."""
+
+    reason: str
+    busy: bool = False
+    """It burnt a quarter of a core or more while it did nothing (R-gone-plugin)."""
+
+
+class Kicked(Record, frozen=True, kw_only=True, omit_defaults=True, tag="kicked"):
+    """The harness sent a notification of its own to wake the dispatcher."""
+
+
+class Task(msgspec.Struct, frozen=True):
+    """A row of ``taskretries``."""
+
+    id: int
+    channel: str
+    plugin: str
+    payload: str
+    attempts: int
+    due: float
+    """``retry_at`` in Unix seconds of the history's clock."""
+
+
+class Observed(Record, frozen=True, kw_only=True, omit_defaults=True, tag="observed"):
+    """All marks and tasks as rows show them at this moment; recorded whenever they differ from the last."""
+
+    marks: dict[int, int]
+    """Build to ``notificationpendingsince``."""
+    tasks: tuple[Task, ...] = ()
+
+
+class Counted(Record, frozen=True, kw_only=True, omit_defaults=True, tag="counted"):
+    """The dispatcher's own counters, in process only."""
+
+    counters: dict[str, float]
+    """Totals since this life began: ``malformed``, ``dropped``."""
+
+
+AnyRecord = (
+    Commit
+    | Committed
+    | Starting
+    | Up
+    | Crashed
+    | Stopping
+    | Stopped
+    | Ended
+    | Disconnected
+    | ServerOpened
+    | Called
+    | Returned
+    | Raised
+    | CutOff
+    | Fault
+    | PointReached
+    | PointMissed
+    | TimeMoved
+    | Settled
+    | NotSettled
+    | Kicked
+    | Observed
+    | Counted
+)
+
+
+class History:
+    """A header and the records so far, in memory."""
+
+    def __init__(self, header: Header, records: Iterable[AnyRecord] = ()) -> None:
+        self.header = header
+        self.records: list[AnyRecord] = list(records)
+
+    def append(self, record: AnyRecord) -> int:
+        """Add a record and return its number."""
+        self.records.append(record)
+        return len(self.records) - 1
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __iter__(self) -> Iterator[AnyRecord]:
+        return iter(self.records)
+
+    def __getitem__(self, number: int) -> AnyRecord:
+        return self.records[number]
+
+    def save(self, path: Path) -> None:
+        """Write the history as JSON Lines."""
+        encoder = msgspec.json.Encoder()
+        with path.open("wb") as file:
+            file.write(encoder.encode(self.header) + b"\n")
+            file.writelines(encoder.encode(record) + b"\n" for record in self.records)
+
+
+class SavedHistory:
+    """A history in a file, read anew at each iteration and never whole in memory."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the header.
+
+        Raises:
+            HistoryFileError: the file is missing, empty, or does not begin with a header of this version.
+
+        """
+        self.path = path
+        try:
+            with path.open("rb") as file:
+                first = file.readline()
+        except OSError as error:
+            raise HistoryFileError(f"{path}: cannot be read: {error.strerror}") from error
+        try:
+            self.header = msgspec.json.decode(first, type=Header)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise HistoryFileError(
+                f"{path}: line 1 is not the header of a history ({error}). "
+                "A history is the history.jsonl that `replay --out DIR` writes."
+            ) from error
+        if self.header.version != VERSION:
+            raise HistoryFileError(
+                f"{path}: a history of version {self.header.version}; this program reads version {VERSION}."
+            )
+
+    def __iter__(self) -> Iterator[AnyRecord]:
+        """Yield the records.
+
+        Raises:
+            HistoryFileError: a line is not a record, or the last one was cut off.
+
+        """
+        decoder: msgspec.json.Decoder[AnyRecord] = msgspec.json.Decoder(AnyRecord)
+        with self.path.open("rb") as file:
+            file.readline()
+            for number, line in enumerate(file, start=2):
+                if not line.endswith(b"\n"):
+                    raise HistoryFileError(
+                        f"{self.path}: line {number} was cut off: the history is not whole, so no verdict can be given. "
+                        "Play the scenario again, or remove the line to see how far it goes."
+                    )
+                try:
+                    yield decoder.decode(line)
+                except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                    raise HistoryFileError(f"{self.path}: line {number} is not a record: {error}") from error
+
+
+def load(path: Path) -> History:
+    """Read a saved history whole.
+
+    Raises:
+        HistoryFileError: see `SavedHistory`.
+
+    """
+    saved = SavedHistory(path)
+    return History(saved.header, saved)
+
+
+Source = History | SavedHistory
+"""What the checks read: a header, and records that can be iterated more than once."""
+
+
+def hooks_of(plugins: dict[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """Return plugin to hooks in the form that records hold."""
+    return {plugin: tuple(hooks) for plugin, hooks in plugins.items()}
