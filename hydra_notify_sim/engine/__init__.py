@@ -1,0 +1,1 @@
+"""Floor 8: plays a scenario on a target, judges, and yields typed events."""

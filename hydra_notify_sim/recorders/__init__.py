@@ -1,0 +1,1 @@
+"""Floor 5: recorder plugins, and the harness's end of the recorder protocol."""

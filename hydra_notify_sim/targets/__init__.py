@@ -1,0 +1,1 @@
+"""Floor 6: a dispatcher under test: started, watched, held at a point, crashed, stopped."""
