@@ -1,0 +1,105 @@
+"""What the dispatcher's core asks of the world: inbox, store, clock, plugins. Each call is one transaction.
+
+Because the core does nothing between two port calls that a crash could tear, "before and after every port
+call" names every place where a crash makes a difference (docs/decisions/0002-core-without-io.md).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from hydra_notify_sim.contract import channels
+from hydra_notify_sim.dispatcher import rows
+
+
+class ConnectionLostError(Exception):
+    """A connection to the database is gone, or cannot be had; the answer to what was sent is unknown."""
+
+
+class MissingRowError(Exception):
+    """The event names a row that does not exist (P-missing-row)."""
+
+
+class ProcessGone(BaseException):
+    """Raised by a harness through the core where a real process would be killed; nothing may catch it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A notification as it came from the server."""
+
+    channel: str
+    payload: str
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A failed call that waits for its next attempt: a row of ``taskretries``."""
+
+    id: int
+    channel: str
+    plugin: str
+    payload: str
+    attempts: int
+    """Failed attempts so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """An event with the rows it names: what a hook is called with."""
+
+    arguments: dict[str, Any]
+    """The hook's arguments by name, in the hook's order."""
+    builds: tuple[rows.Build, ...] = ()
+    """For build_finished: the main build, then the dependents as listed."""
+
+
+class Inbox(Protocol):
+    """Where notifications come from."""
+
+    def connect(self) -> None:
+        """Open the connections anew; raises ConnectionLostError."""
+
+    def listen(self, names: Sequence[str]) -> None:
+        """Subscribe to channels."""
+
+    def receive(self, timeout: float) -> list[Received]:
+        """Return what has arrived; wait up to ``timeout`` seconds if nothing has."""
+
+
+class Store(Protocol):
+    """Hydra's tables."""
+
+    def marked_builds(self) -> list[int]:
+        """Return the finished builds that carry a mark, oldest mark first."""
+
+    def load(self, event: channels.Event) -> Loaded:
+        """Return the rows that the event names; raises MissingRowError."""
+
+    def clear_marks(self, builds: Sequence[rows.Build]) -> None:
+        """Clear the mark of each build whose row still shows the outcome that the given row shows."""
+
+    def store_retry(self, channel: str, plugin: str, payload: str, due: int) -> None:
+        """Keep a call that failed for the first time; ``due`` in Unix seconds."""
+
+    def requeue(self, task: Task, attempts: int, due: int) -> None:
+        """Put a task off."""
+
+    def delete_task(self, task: Task) -> None:
+        """Forget a task."""
+
+    def due_task(self, now: int) -> Task | None:
+        """Return the task that has been due longest, if one is."""
+
+    def next_due(self) -> int | None:
+        """Return when the next task is due, in Unix seconds."""
+
+
+class Clock(Protocol):
+    """Time, as the dispatcher sees it."""
+
+    def now(self) -> float:
+        """Return Unix seconds."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, or less if asked to stop."""
