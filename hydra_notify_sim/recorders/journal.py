@@ -1,0 +1,87 @@
+"""Writes what happens into the history: records as they come, and the rows as they are."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import psycopg
+
+from hydra_notify_sim import history
+
+_ROWS = """
+SELECT id, notificationpendingsince, NULL, NULL, NULL, NULL FROM builds WHERE notificationpendingsince IS NOT NULL
+UNION ALL
+SELECT id, NULL, channel, pluginname, payload, ARRAY[attempts, retry_at] FROM taskretries
+"""
+
+
+class Clock(Protocol):
+    """The history's clock."""
+
+    def now(self) -> float:
+        """Return Unix seconds."""
+
+
+class Journal:
+    """One run's history in the making, with a connection of the harness's own to look at the rows."""
+
+    def __init__(
+        self,
+        written: history.History,
+        clock: Clock,
+        connection: psycopg.Connection[Any],
+        due_offset: float = 0.0,
+    ) -> None:
+        """Make a journal; ``due_offset`` is added to ``retry_at`` to give the history's clock, in seconds."""
+        self.history = written
+        self.clock = clock
+        self.connection = connection
+        self.due_offset = due_offset
+        self.on_commit: Callable[[history.Commit], None] = lambda _commit: None
+        """Told of each transaction that committed."""
+        self.tasks: tuple[history.Task, ...] = ()
+        """The tasks as last observed."""
+        self.marks: dict[int, int] = {}
+        """The marks as last observed."""
+        self._stale = True
+
+    def record(self, record: history.AnyRecord) -> int:
+        """Append a record and return its number."""
+        number = self.history.append(record)
+        match record:
+            case history.Committed(commit=commit, ok=True):
+                committed = self.history[commit]
+                assert isinstance(committed, history.Commit)
+                if committed.outcomes or committed.rows or committed.restarted:
+                    self._stale = True
+                self.on_commit(committed)
+            case _:
+                pass
+        return number
+
+    @property
+    def now(self) -> float:
+        """Unix seconds of the history's clock."""
+        return self.clock.now()
+
+    def changed(self) -> None:
+        """Say that somebody may have written marks or tasks since they were last observed."""
+        self._stale = True
+
+    def observe(self) -> None:
+        """Record all marks and tasks as the rows show them, unless nobody can have written since the last time."""
+        if not self._stale:
+            return
+        marks: dict[int, int] = {}
+        tasks: list[history.Task] = []
+        for id_, mark, channel, plugin, payload, numbers in self.connection.execute(_ROWS):
+            if mark is not None:
+                marks[id_] = mark
+            else:
+                attempts, retry_at = numbers
+                tasks.append(
+                    history.Task(id_, channel, plugin, payload, attempts, retry_at + self.due_offset)
+                )
+        self.marks = marks
+        self.tasks = tuple(sorted(tasks, key=lambda task: task.id))
+        self._stale = False
+        self.record(history.Observed(t=self.now, marks=marks, tasks=self.tasks))

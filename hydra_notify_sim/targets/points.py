@@ -1,0 +1,91 @@
+"""Points at which the dispatcher can be held, and what is to happen there."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from hydra_notify_sim import history
+from hydra_notify_sim.recorders.journal import Journal
+
+POINT_NAMES = (
+    "before_call",
+    "inside_call",
+    "after_call",
+    "before_clear",
+    "after_clear",
+    "before_store",
+    "after_store",
+    "between_listen_and_scan",
+    "during_scan",
+    "point",
+)
+
+
+@dataclass(eq=False)
+class Armed:
+    """A point that is waited for."""
+
+    name: str
+    which: str | int | None
+    """A plugin's name, or the how-manieth time (from 1) the point is reached; None for the first."""
+    action: Callable[[], None]
+    hook: str = ""
+    """Only calls of this hook, if given."""
+    reached: bool = False
+    seen: int = field(default=0)
+
+    def __str__(self) -> str:
+        which = f" {self.which}" if self.which is not None else ""
+        return f"{self.name}{which}" + (f" of {self.hook}" if self.hook else "")
+
+    def matches(self, name: str, plugin: str, hook: str) -> bool:
+        """Count this arrival and tell whether it is the one waited for."""
+        if name != self.name or (self.hook and hook != self.hook):
+            return False
+        if isinstance(self.which, str):
+            return plugin == self.which
+        self.seen += 1
+        return self.which is None or self.seen == self.which
+
+
+class Points:
+    """All points of one run: numbered as they are reached, with the actions armed at them."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._armed: list[Armed] = []
+        self.count = 0
+        """Points reached so far."""
+
+    def arm(self, armed: Armed) -> Armed:
+        """Wait for a point."""
+        self._armed.append(armed)
+        return armed
+
+    def disarm(self, armed: Armed) -> None:
+        """Wait no longer."""
+        if armed in self._armed:
+            self._armed.remove(armed)
+
+    def reach(self, name: str, *, plugin: str = "", hook: str = "", number: int | None = None) -> None:
+        """Say that the dispatcher is at a point, and play what is armed there.
+
+        ``number`` is the how-manieth of its kind this one is where the point itself counts (``during_scan``).
+        """
+        for armed in list(self._armed):
+            if number is not None and armed.name == name:
+                wanted = armed.which is None or armed.which == number
+            else:
+                wanted = armed.matches(name, plugin, hook)
+            if wanted and armed in self._armed:
+                self._play(armed)
+
+    def step(self) -> None:
+        """Count one more numbered point (``point: k``): the dispatcher is before or after a port or plugin call."""
+        self.count += 1
+        self.reach("point")
+
+    def _play(self, armed: Armed) -> None:
+        self._armed.remove(armed)
+        armed.reached = True
+        self._journal.record(history.PointReached(t=self._journal.now, point=str(armed)))
+        armed.action()

@@ -1,0 +1,76 @@
+"""A dispatcher under test, whatever it is: what the engine can ask of it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from hydra_notify_sim.recorders.journal import Journal
+from hydra_notify_sim.recorders.recorder import Behaviour
+from hydra_notify_sim.targets.points import Points
+
+
+class Clock(Protocol):
+    """The clock of a run: virtual where the dispatcher lives in this process."""
+
+    def now(self) -> float:
+        """Return Unix seconds."""
+
+
+class Target(Protocol):
+    """One dispatcher under test on one database, for one scenario at a time.
+
+    The target writes the records of the dispatcher's life, its calls, and the rows it changed.
+    """
+
+    in_process: bool
+    """Whether it can be held at every numbered point, and its counters read."""
+    journal: Journal
+    points: Points
+    on_hold: Callable[[str], None]
+    """Called with a plugin's name when its call is held; returns when the plugin is released."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether a process of the dispatcher exists."""
+
+    @property
+    def inside(self) -> bool:
+        """Whether the dispatcher is held at a point or in a call right now, so that it cannot settle."""
+
+    def start(self, behaviours: Mapping[str, Behaviour]) -> None:
+        """Begin a life with these plugins. Returns when it is up and has settled, or was lost on the way.
+
+        Raises EnvironmentFailedError when it does not come up.
+        """
+
+    def stop(self) -> None:
+        """Ask it to stop; returns when it has, or, while it is held, at once."""
+
+    def crash(self) -> None:
+        """Kill it. While it is held at a point this does not return: the point's stack is unwound."""
+
+    def lose_connection(self, *, reply_lost: bool = False) -> None:
+        """Cut its connections; with ``reply_lost`` the commit it is about to make is applied and its answer lost."""
+
+    def server_closing(self) -> None:
+        """Say that the server shuts now and takes all connections with it."""
+
+    def server_opened(self) -> None:
+        """Say that the server lets the dispatcher in again."""
+
+    def settle(self) -> None:
+        """Let it work until it has settled, and record that; does nothing while it is held or not alive."""
+
+    def move_time(self, seconds: float) -> None:
+        """Move the clock on and record it; nothing is played."""
+
+    def next_due(self) -> float | None:
+        """Return when the next stored task is due, on the history's clock."""
+
+    def log(self) -> Sequence[str]:
+        """Return what it logged so far."""
+
+    def close(self) -> None:
+        """End it, whatever it is doing, and give back what it holds."""
+
+
+Arguments = Mapping[str, Any]
