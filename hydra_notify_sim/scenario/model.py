@@ -1,0 +1,221 @@
+"""A scenario: what is given, the story, and which promises it exists for."""
+
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from hydra_notify_sim.contract import channels, statuses
+from hydra_notify_sim.scenario.base import Entry, Nickname, Status, check_hook, distinct, shown
+from hydra_notify_sim.scenario.durations import Duration
+from hydra_notify_sim.scenario.promise_ids import PromiseIds
+from hydra_notify_sim.scenario.steps import Names, NamesOrNone, Step, Times
+
+DEFAULT_MESSAGE = "raised because the scenario says so"
+"""What a plugin raises where the scenario gives no message."""
+
+MOST_COPIES = 5_000
+"""Builds that one nickname can stand for; a payload is split at about 1,400 dependents."""
+
+
+class GivenBuild(Entry):
+    """A build that the story can name."""
+
+    job: str | None = None
+    """Name of the job; None: one is made up."""
+    name: str | None = None
+    """Name and version of the package (``builds.nixname``); None: one is made up."""
+    system: str = "x86_64-linux"
+    needs: NamesOrNone = ()
+    """Builds that this one depends on: if one of them fails, this one fails with it."""
+    steps: Annotated[int, Field(ge=1, le=1000, strict=True)] = 1
+    """Steps that building it takes; all but the last are dependencies of its own derivation."""
+    outputs: NamesOrNone = ("out",)
+    products: Annotated[int, Field(ge=0, le=1000, strict=True)] = 0
+    """How many products a successful build has."""
+    metrics: dict[str, Annotated[float, Field(strict=True)]] = Field(default_factory=dict)
+    """Metrics of a successful build, by name."""
+    finished: Status | None = None
+    """It was finished before the story begins, with this status."""
+    pending: bool = Field(default=False, strict=True)
+    """With ``finished``: its mark is still there, for it was never announced."""
+    row: Literal["now", "later"] = "now"
+    """``later``: no row exists until an ``insert`` step, though payloads can name its id before."""
+    copies: Annotated[int, Field(ge=1, le=MOST_COPIES, strict=True)] = 1
+    """The nickname ``many`` stands for this many builds, ``many.1`` and so on for each."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.finished in statuses.STEP_ONLY:
+            raise PydanticCustomError(
+                "finished",
+                "a build never has the status {name}, only a step",
+                {"name": self.finished.name if self.finished else ""},
+            )
+        if self.pending and self.finished is None:
+            raise PydanticCustomError(
+                "pending", "'pending' needs 'finished': a mark belongs to a finished build"
+            )
+        if self.row == "later" and self.finished is not None and self.copies > 1:
+            raise PydanticCustomError("row", "a build with copies cannot come later")
+        return self
+
+
+class Raises(Entry):
+    """When a plugin's calls fail; ``first`` and ``for`` together: the first calls for that build."""
+
+    always: bool = Field(default=False, strict=True)
+    first: Times | None = None
+    """Only so many calls, from the first one."""
+    for_: Names | None = Field(default=None, validation_alias="for", serialization_alias="for")
+    """Only calls whose main build is one of these."""
+    message: Annotated[str, Field(min_length=1)] = DEFAULT_MESSAGE
+
+    @classmethod
+    def from_yaml(cls, data: Any) -> Any:
+        """Read the word ``always``."""
+        if data == "always":
+            return {"always": True}
+        if not isinstance(data, dict):
+            raise PydanticCustomError(
+                "raises", "write always, {{first: 2}} or {{for: build}}, not {shown}", {"shown": shown(data)}
+            )
+        return data
+
+    @model_validator(mode="after")
+    def _when(self) -> Self:
+        if self.always == (self.first is not None or self.for_ is not None):
+            raise PydanticCustomError("raises", "say when it raises: always, or first: 2, or for: a build")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: Any) -> Any:
+        data = handler(self)
+        return "always" if data == {"always": True} else data
+
+
+def _hooks(value: Any) -> Any:
+    if value == "all":
+        return channels.CHANNELS
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, list | tuple):
+        raise PydanticCustomError(
+            "hooks", "write all or a list of hooks, not {shown}", {"shown": shown(value)}
+        )
+    return value
+
+
+def _written_hooks(value: tuple[str, ...]) -> Any:
+    return "all" if value == channels.CHANNELS else list(value)
+
+
+class GivenPlugin(Entry):
+    """A plugin of the dispatcher."""
+
+    hooks: Annotated[
+        tuple[Annotated[str, BeforeValidator(check_hook)], ...],
+        BeforeValidator(_hooks),
+        AfterValidator(distinct),
+        PlainSerializer(_written_hooks),
+    ] = channels.CHANNELS
+    """The hooks that it has; `all` by default."""
+    raises: Raises | None = None
+    takes: Duration = 0.0
+    """Seconds that each call takes."""
+    holds: bool = Field(default=False, strict=True)
+    """Calls do not return until a ``release`` step."""
+
+
+class Given(Entry):
+    """How the world is when the story begins."""
+
+    jobset: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*:[A-Za-z_.][A-Za-z0-9_.-]*$")] = (
+        "nixpkgs:trunk"
+    )
+    """``project:name``."""
+    builds: dict[Nickname, GivenBuild] = Field(default_factory=dict)
+    plugins: dict[Nickname, GivenPlugin] = Field(default_factory=dict)
+    dispatcher: Literal["in process", "process"] = "in process"
+    """``process``: the story needs signals and sockets, so the dispatcher has to be a process."""
+    payloads: channels.PayloadVersion = channels.DEFAULT_PAYLOADS
+
+    @property
+    def project(self) -> str:
+        """The project's name."""
+        return self.jobset.split(":")[0]
+
+
+class Scenario(Entry):
+    """One story, as one file tells it."""
+
+    scenario: Annotated[str, Field(min_length=1)]
+    """One sentence: what happens."""
+    why: Annotated[str, Field(min_length=1)]
+    """The incident or the promise behind it."""
+    exercises: Annotated[PromiseIds, Field(min_length=1)]
+    """The promises that the file exists for."""
+    known: dict[str, PromiseIds] = Field(default_factory=dict)
+    """Quirk id to the promises that it breaks on dispatchers with that quirk."""
+    given: Given = Given()
+    story: Annotated[tuple[Step, ...], Field(min_length=1)]
+
+    @cached_property
+    def builds(self) -> dict[str, GivenBuild]:
+        """Every single build, copies told apart as ``many.1`` …, with ``needs`` naming single builds."""
+        given = self.given.builds
+        return {
+            single: build.replaced(needs=self.singles(build.needs), copies=1)
+            if build.needs or build.copies > 1
+            else build
+            for nickname, build in given.items()
+            for single in singles_of(nickname, build)
+        }
+
+    def singles(self, nicknames: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the single builds that nicknames stand for, in order."""
+        given = self.given.builds
+        return tuple(
+            single
+            for nickname in nicknames
+            for single in (singles_of(nickname, given[nickname]) if nickname in given else (nickname,))
+        )
+
+    @cached_property
+    def dependents(self) -> dict[str, tuple[str, ...]]:
+        """Every single build to those that need it, directly or through others, in the order given."""
+        return _dependents({nickname: build.needs for nickname, build in self.builds.items()})
+
+
+def singles_of(nickname: str, build: GivenBuild) -> tuple[str, ...]:
+    """Return the single builds of one nickname: itself, or ``many.1`` to ``many.n``."""
+    if build.copies == 1:
+        return (nickname,)
+    return tuple(f"{nickname}.{number}" for number in range(1, build.copies + 1))
+
+
+def _dependents(needs: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    direct: dict[str, list[str]] = {nickname: [] for nickname in needs}
+    for nickname, needed in needs.items():
+        for name in needed:
+            direct[name].append(nickname)
+    order = {nickname: place for place, nickname in enumerate(needs)}
+    found: dict[str, tuple[str, ...]] = {}
+    for nickname in needs:
+        reached: set[str] = set()
+        waiting = list(direct[nickname])
+        while waiting:
+            name = waiting.pop()
+            if name not in reached:
+                reached.add(name)
+                waiting.extend(direct[name])
+        found[nickname] = tuple(sorted(reached, key=order.__getitem__))
+    return found
