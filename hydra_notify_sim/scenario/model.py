@@ -22,8 +22,11 @@ from hydra_notify_sim.scenario.steps import Names, NamesOrNone, Step, Times
 DEFAULT_MESSAGE = "raised because the scenario says so"
 """What a plugin raises where the scenario gives no message."""
 
-MOST_COPIES = 5_000
-"""Builds that one nickname can stand for; a payload is split at about 1,400 dependents."""
+MOST_BUILDS = 5_000
+"""Builds in all, copies counted; a payload is split at about 1,400 dependents."""
+
+MOST_NEEDS = 20_000
+"""Pairs of a build and one that it needs, copies counted."""
 
 
 class GivenBuild(Entry):
@@ -49,7 +52,7 @@ class GivenBuild(Entry):
     """With ``finished``: its mark is still there, for it was never announced."""
     row: Literal["now", "later"] = "now"
     """``later``: no row exists until an ``insert`` step, though payloads can name its id before."""
-    copies: Annotated[int, Field(ge=1, le=MOST_COPIES, strict=True)] = 1
+    copies: Annotated[int, Field(ge=1, le=MOST_BUILDS, strict=True)] = 1
     """The nickname ``many`` stands for this many builds, ``many.1`` and so on for each."""
 
     @model_validator(mode="after")
@@ -64,8 +67,8 @@ class GivenBuild(Entry):
             raise PydanticCustomError(
                 "pending", "'pending' needs 'finished': a mark belongs to a finished build"
             )
-        if self.row == "later" and self.finished is not None and self.copies > 1:
-            raise PydanticCustomError("row", "a build with copies cannot come later")
+        if self.row == "later" and self.copies > 1:
+            raise PydanticCustomError("row", "a build that comes later has no copies")
         return self
 
 
@@ -148,9 +151,23 @@ class Given(Entry):
     """``process``: the story needs signals and sockets, so the dispatcher has to be a process."""
     payloads: channels.PayloadVersion = channels.DEFAULT_PAYLOADS
 
+    @model_validator(mode="after")
+    def _not_too_many(self) -> Self:
+        copies = {nickname: build.copies for nickname, build in self.builds.items()}
+        needs = sum(
+            copies.get(name, 1) * build.copies for build in self.builds.values() for name in build.needs
+        )
+        if sum(copies.values()) > MOST_BUILDS or needs > MOST_NEEDS:
+            raise PydanticCustomError(
+                "builds",
+                "too many builds: at most {builds} with their copies, and {needs} pairs of one and what it needs",
+                {"builds": MOST_BUILDS, "needs": MOST_NEEDS},
+            )
+        return self
+
     @property
     def project(self) -> str:
-        """The project's name."""
+        """Return the project's name."""
         return self.jobset.split(":")[0]
 
 
@@ -171,14 +188,11 @@ class Scenario(Entry):
     @cached_property
     def builds(self) -> dict[str, GivenBuild]:
         """Every single build, copies told apart as ``many.1`` …, with ``needs`` naming single builds."""
-        given = self.given.builds
-        return {
-            single: build.replaced(needs=self.singles(build.needs), copies=1)
-            if build.needs or build.copies > 1
-            else build
-            for nickname, build in given.items()
-            for single in singles_of(nickname, build)
-        }
+        found: dict[str, GivenBuild] = {}
+        for nickname, build in self.given.builds.items():
+            single = build.model_copy(update={"needs": self.singles(build.needs), "copies": 1})
+            found.update(dict.fromkeys(singles_of(nickname, build), single))
+        return found
 
     def singles(self, nicknames: tuple[str, ...]) -> tuple[str, ...]:
         """Return the single builds that nicknames stand for, in order."""
@@ -189,10 +203,24 @@ class Scenario(Entry):
             for single in (singles_of(nickname, given[nickname]) if nickname in given else (nickname,))
         )
 
+    def dependents_of(self, single: str) -> tuple[str, ...]:
+        """Return the single builds that need this one, directly or through others, in the order given."""
+        reached: set[str] = set()
+        waiting = [single]
+        while waiting:
+            for name in self._direct_dependents.get(waiting.pop(), ()):
+                if name not in reached:
+                    reached.add(name)
+                    waiting.append(name)
+        return tuple(name for name in self.builds if name in reached) if reached else ()
+
     @cached_property
-    def dependents(self) -> dict[str, tuple[str, ...]]:
-        """Every single build to those that need it, directly or through others, in the order given."""
-        return _dependents({nickname: build.needs for nickname, build in self.builds.items()})
+    def _direct_dependents(self) -> dict[str, list[str]]:
+        direct: dict[str, list[str]] = {}
+        for nickname, build in self.builds.items():
+            for name in build.needs:
+                direct.setdefault(name, []).append(nickname)
+        return direct
 
 
 def singles_of(nickname: str, build: GivenBuild) -> tuple[str, ...]:
@@ -200,22 +228,3 @@ def singles_of(nickname: str, build: GivenBuild) -> tuple[str, ...]:
     if build.copies == 1:
         return (nickname,)
     return tuple(f"{nickname}.{number}" for number in range(1, build.copies + 1))
-
-
-def _dependents(needs: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    direct: dict[str, list[str]] = {nickname: [] for nickname in needs}
-    for nickname, needed in needs.items():
-        for name in needed:
-            direct[name].append(nickname)
-    order = {nickname: place for place, nickname in enumerate(needs)}
-    found: dict[str, tuple[str, ...]] = {}
-    for nickname in needs:
-        reached: set[str] = set()
-        waiting = list(direct[nickname])
-        while waiting:
-            name = waiting.pop()
-            if name not in reached:
-                reached.add(name)
-                waiting.extend(direct[name])
-        found[nickname] = tuple(sorted(reached, key=order.__getitem__))
-    return found

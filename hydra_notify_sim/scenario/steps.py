@@ -133,6 +133,18 @@ class Dispatcher(StepBase):
         return self
 
 
+def _failure(value: Any) -> Any:
+    if isinstance(value, bool) or (isinstance(value, str) and value):
+        return value
+    raise PydanticCustomError(
+        "failure", "write true or the error's message, not {shown}", {"shown": shown(value)}
+    )
+
+
+Failure = Annotated[bool | str, Field(union_mode="left_to_right"), BeforeValidator(_failure)]
+"""Whether something fails, and with which message."""
+
+
 class Evaluation(Entry):
     """What the evaluator finds; `{}` is an evaluation in which nothing is new."""
 
@@ -144,9 +156,9 @@ class Evaluation(Entry):
     """Builds that exist: cached_build_finished where they are finished, else cached_build_queued."""
     unchanged: bool = Field(default=False, strict=True)
     """The inputs are as they were: eval_cached with the previous evaluation."""
-    fails: Annotated[bool | str, Field(union_mode="left_to_right")] = False
+    fails: Failure = False
     """The evaluation fails, with this message or one made up: eval_failed."""
-    fetch_fails: Annotated[bool | str, Field(union_mode="left_to_right")] = False
+    fetch_fails: Failure = False
     """Fetching an input fails, with this message or one made up: eval_failed."""
     error_changed: bool = Field(default=False, strict=True)
     """With payloads 2026-09: the flag of eval_added and eval_failed."""
@@ -261,12 +273,6 @@ MOST_TIMES = 100_000
 """How often anything is repeated at most; the whole retry ladder takes 102."""
 
 Times = Annotated[int, Field(ge=1, le=MOST_TIMES, strict=True)]
-
-PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_+.-]*)\}")
-"""In a raw payload: ``{iso}`` stands for the id of what is called iso."""
-
-THE_JOBSET = "jobset"
-"""In a payload: stands for the id of the scenario's jobset."""
 
 
 def _payload(value: Any) -> Any:

@@ -1,0 +1,188 @@
+"""Orders of events that cannot be: what is certainly impossible, told by going through the story once.
+
+Where the order is not known, because steps are played at a point inside another step, a build may be in
+several states and a dispatcher running or not: then only what is impossible in all of them is reported.
+"""
+
+from collections.abc import Sequence
+
+from hydra_notify_sim.contract.statuses import Status
+from hydra_notify_sim.scenario import steps as verbs
+from hydra_notify_sim.scenario.model import Scenario
+from hydra_notify_sim.scenario.names import walk
+from hydra_notify_sim.scenario.problems import Finding, Path_
+
+States = frozenset[str]
+"""The states in which a thing may be at this moment of the story."""
+
+ABSENT, OPEN, DONE = (frozenset({state}) for state in ("absent", "unfinished", "finished"))
+UP, DOWN = (frozenset({state}) for state in ("running", "not running"))
+
+TAKES_DEPENDENTS = frozenset(
+    {
+        Status.failed,
+        Status.timed_out,
+        Status.unsupported_system,
+        Status.log_limit_exceeded,
+        Status.nar_size_limit_exceeded,
+        Status.not_deterministic,
+    }
+)
+"""A build that finishes so takes its unfinished dependents with it (docs/reference/hydra.md, section 2)."""
+
+MAY_TAKE_DEPENDENTS = frozenset({Status.aborted, Status.cached_failure})
+
+_CHANGES: dict[type[verbs.StepBase], tuple[States, States | None]] = {
+    verbs.Start: (OPEN, OPEN),
+    verbs.StepEnds: (OPEN, OPEN),
+    verbs.Abort: (OPEN, OPEN),
+    verbs.Finish: (OPEN, DONE),
+    verbs.Build: (OPEN, DONE),
+    verbs.MarkOnly: (OPEN, DONE),
+    verbs.Substitute: (OPEN, DONE),
+    verbs.Cancel: (OPEN, DONE),
+    verbs.Restart: (DONE, OPEN),
+    verbs.Bump: (OPEN | DONE, None),
+}
+"""The states that a verb needs its builds to be in, and the state that it leaves them in."""
+
+
+def check(scenario: Scenario) -> list[Finding]:
+    """Return what cannot happen in this order."""
+    world = _World(scenario)
+    world.play(scenario.story, ("story",))
+    return list(dict.fromkeys(world.found))
+
+
+class _World:
+    """What may be so at this moment of the story."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self._scenario = scenario
+        self.found: list[Finding] = []
+        self._dispatcher = DOWN
+        self._evaluated: dict[str, Path_] = {}
+        """Builds that an evaluation of the story queues, and the first that does."""
+        for path, step in walk(scenario.story):
+            if isinstance(step, verbs.Evaluate):
+                for single in scenario.singles(step.evaluate.new):
+                    self._evaluated.setdefault(single, path)
+        self._builds = {name: self._at_first(name) for name in scenario.builds}
+
+    def _at_first(self, name: str) -> States:
+        build = self._scenario.builds[name]
+        if build.row == "later" or (name in self._evaluated and build.finished is None):
+            return ABSENT
+        return DONE if build.finished is not None else OPEN
+
+    def play(self, steps: Sequence[verbs.StepBase], path: Path_) -> None:
+        for index, step in enumerate(steps):
+            self._play(step, (*path, index))
+
+    def _play(self, step: verbs.StepBase, path: Path_) -> None:
+        before, was = dict(self._builds), self._dispatcher
+        self._happens(step, path)
+        if not step.do:
+            return
+        starts = isinstance(step, verbs.Dispatcher) and step.dispatcher in {"start", "restart"}
+        if was == DOWN and not starts and not isinstance(step, verbs.Repeat):
+            self._say((*path, "at"), f"the dispatcher is not running, so it does not get to {step.at}")
+        # The steps under `do` come somewhere between the parts of this step, or after all of them.
+        self._builds = {name: states | before[name] for name, states in self._builds.items()}
+        after = dict(self._builds)
+        outcome, self._dispatcher = self._dispatcher, UP
+        self.play(step.do, (*path, "do"))
+        self._builds = {name: states | (after[name] - before[name]) for name, states in self._builds.items()}
+        if isinstance(step, verbs.Dispatcher) and step.dispatcher != "start":
+            self._dispatcher = self._dispatcher | outcome
+
+    def _happens(self, step: verbs.StepBase, path: Path_) -> None:
+        if type(step) in _CHANGES:
+            wanted, then = _CHANGES[type(step)]
+            self._each(step, path, wanted, then)
+            return
+        match step:
+            case verbs.Dispatcher():
+                self._dispatcher_does(step, path)
+            case verbs.Connection() if self._dispatcher == DOWN:
+                self._say(path, "no dispatcher is running whose connection could be lost")
+            case verbs.Evaluate():
+                self._evaluate(step, path)
+            case verbs.Delete() if step.delete.build is not None:
+                self._one(step.delete.build, (*path, "delete", "build"), "delete", OPEN | DONE, ABSENT)
+            case verbs.Insert() if step.insert.build is not None:
+                self._insert(step.insert.build, (*path, "insert", "build"))
+            case verbs.Repeat():
+                # What goes wrong at all goes wrong by the second time.
+                for _ in range(min(step.repeat.times, 2)):
+                    self.play(step.repeat.steps, (*path, "repeat", "steps"))
+
+    def _dispatcher_does(self, step: verbs.Dispatcher, path: Path_) -> None:
+        here = (*path, "dispatcher")
+        if step.dispatcher == "start":
+            if self._dispatcher == UP:
+                self._say(here, "the dispatcher is running already; stop or crash it first, or write restart")
+            self._dispatcher = UP
+        else:
+            if self._dispatcher == DOWN:
+                self._say(
+                    here, f"the dispatcher is not running, so it cannot {step.dispatcher}; start it first"
+                )
+            self._dispatcher = UP if step.dispatcher == "restart" else DOWN
+
+    def _evaluate(self, step: verbs.Evaluate, path: Path_) -> None:
+        for index, nickname in enumerate(step.evaluate.new):
+            here = (*path, "evaluate", "new", index)
+            for name in self._scenario.singles((nickname,)):
+                if "absent" not in self._builds[name]:
+                    self._say(
+                        here, f"{name} exists already, so it is not new; an evaluation finds it 'cached'"
+                    )
+                self._builds[name] = OPEN
+        for index, nickname in enumerate(step.evaluate.cached):
+            for name in self._scenario.singles((nickname,)):
+                self._one(name, (*path, "evaluate", "cached", index), "find", OPEN | DONE, None)
+
+    def _each(self, step: verbs.StepBase, path: Path_, wanted: States, then: States | None) -> None:
+        nicknames: tuple[str, ...] = getattr(step, step.verb)
+        status = (
+            step.status if isinstance(step, verbs.Finish | verbs.Build | verbs.MarkOnly) else Status.succeeded
+        )
+        for index, nickname in enumerate(nicknames):
+            for name in self._scenario.singles((nickname,)):
+                self._one(name, (*path, step.verb, index), step.verb, wanted, then)
+                if status in TAKES_DEPENDENTS | MAY_TAKE_DEPENDENTS:
+                    self._take_dependents(name, certainly=status in TAKES_DEPENDENTS)
+
+    def _take_dependents(self, name: str, *, certainly: bool) -> None:
+        for dependent in self._scenario.dependents_of(name):
+            states = self._builds[dependent]
+            if states >= OPEN:
+                self._builds[dependent] = (states - OPEN if certainly else states) | DONE
+
+    def _one(self, name: str, path: Path_, verb: str, wanted: States, then: States | None) -> None:
+        states = self._builds[name]
+        if not states & wanted:
+            self._say(path, self._why_not(name, verb, states))
+        if then is not None:
+            self._builds[name] = then
+
+    def _why_not(self, name: str, verb: str, states: States) -> str:
+        if states == ABSENT and name in self._evaluated:
+            return f"{name} is not queued yet at '{verb}': the evaluation that queues it comes later"
+        if states == ABSENT:
+            return f"there is no row of {name} at '{verb}': an 'insert' step has to come first"
+        if verb == "restart":
+            return f"{name} is not finished, so nobody can restart it"
+        return f"{name} is finished already, so '{verb}' is impossible; restart it first"
+
+    def _insert(self, name: str, path: Path_) -> None:
+        if "absent" not in self._builds[name]:
+            self._say(
+                path, f"the row of {name} is there already; a build given with 'row: later' can be inserted"
+            )
+        build = self._scenario.builds[name]
+        self._builds[name] = DONE if build.finished is not None else OPEN
+
+    def _say(self, path: Path_, message: str) -> None:
+        self.found.append(Finding(path, message))
