@@ -1,1 +1,5 @@
 """Floor 10: the command line."""
+
+from hydra_notify_sim.cli.ending import main
+
+__all__ = ["main"]

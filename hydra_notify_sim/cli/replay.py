@@ -1,0 +1,159 @@
+"""``replay``: plays scenarios against a dispatcher and judges what happened."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from hydra_notify_sim import engine, scenario
+from hydra_notify_sim.cli import ending, running, selection
+from hydra_notify_sim.reports import directory, junit, safe, terminal, words
+from hydra_notify_sim.reports.report import Report
+
+DSN_VARIABLE = "HYDRA_NOTIFY_SIM_DSN"
+PROFILES = ("strict", "manual", "upstream")
+
+Loaded = tuple[Path, scenario.Scenario, str]
+
+
+@click.command("replay")
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "-k", "expression", metavar="EXPR", help="Only scenarios whose names match: parts of names, and, or, not."
+)
+@click.option(
+    "--dispatcher",
+    default="reference",
+    show_default=True,
+    metavar="TARGET",
+    help="What is under test; see `dispatchers`.",
+)
+@click.option(
+    "--profile",
+    type=click.Choice(PROFILES),
+    default="strict",
+    show_default=True,
+    help="Which promises are judged.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything made up.")
+@click.option(
+    "--dsn",
+    envvar=DSN_VARIABLE,
+    help=f"A PostgreSQL server to use, instead of one of our own.  [env: {DSN_VARIABLE}]",
+)
+@click.option(
+    "--schema",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="A Hydra checkout's hydra.sql, instead of our tables.",
+)
+@click.option("--wipe", metavar="NAME", help="Allow the database of this name to be emptied.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Write histories and verdicts there."
+)
+@click.option("--json", "json_name", metavar="FILE", help="Write a JSON report; - is standard output.")
+@click.option(
+    "--junit", "junit_path", type=click.Path(path_type=Path), metavar="FILE", help="Write a JUnit XML report."
+)
+@click.option("--dry-run", is_flag=True, help="Read the files and list what would be played.")
+@click.option("-x", "stop_at_first", is_flag=True, help="Stop at the first scenario that does not pass.")
+@click.option(
+    "-v", "verbose", is_flag=True, help="Print whole timelines, all verdicts, and what was allowed."
+)
+def command(
+    *,
+    paths: tuple[Path, ...],
+    expression: str | None,
+    dispatcher: str,
+    profile: str,
+    seed: int,
+    dsn: str | None,
+    schema: Path | None,
+    wipe: str | None,
+    out: Path | None,
+    json_name: str | None,
+    junit_path: Path | None,
+    dry_run: bool,
+    stop_at_first: bool,
+    verbose: bool,
+) -> int:
+    """Play the scenarios of files and directories against a dispatcher on a real PostgreSQL.
+
+    Every promise of the contract gets a verdict; `explain ID` tells what one means.
+    """
+    matches = selection.matcher(expression) if expression is not None else None
+    loaded = scenario.load_all(list(paths))
+    selected = [one for one in loaded if matches is None or matches(one[0].stem)]
+    if dry_run:
+        return _look(selected, len(loaded))
+    options = engine.Options(
+        dispatcher=dispatcher,
+        profile=profile,
+        seed=seed,
+        dsn=dsn or None,
+        schema=schema,
+        wipe=wipe,
+        stop_at_first=stop_at_first,
+        command=again(
+            paths,
+            expression=expression,
+            dispatcher=dispatcher,
+            profile=profile,
+            seed=seed,
+            schema=schema,
+            wipe=wipe,
+        ),
+    )
+    reports: list[Report] = []
+    if out is not None:
+        reports.append(directory.DirectoryReport(out))
+    reports += running.json_reports(json_name)
+    if junit_path is not None:
+        reports.append(junit.JUnitReport(junit_path))
+    if not selected:
+        ending.say(_nothing(len(loaded)))
+    screen = terminal.TerminalReport(running.terminal_stream(json_name), verbose=verbose)
+    return running.Delivery(reports, screen).play(engine.play_all(selected, options))
+
+
+def again(
+    paths: Sequence[Path],
+    *,
+    expression: str | None,
+    dispatcher: str,
+    profile: str,
+    seed: int,
+    schema: Path | None,
+    wipe: str | None,
+) -> str:
+    """Return the command line that plays this again: what differs from the defaults, and no DSN.
+
+    A DSN is the machine's affair and may carry a password; the environment variable keeps it out of the command.
+    """
+    parts = [ending.PROGRAM, "replay", *map(str, paths)]
+    parts += ["-k", expression] if expression is not None else []
+    parts += ["--dispatcher", dispatcher] if dispatcher != "reference" else []
+    parts += ["--profile", profile] if profile != "strict" else []
+    parts += ["--seed", str(seed)]
+    parts += ["--schema", str(schema)] if schema else []
+    parts += ["--wipe", wipe] if wipe else []
+    return shlex.join(parts)
+
+
+def _look(selected: Sequence[Loaded], loaded: int) -> int:
+    """List what would be played."""
+    for path, one, _ in selected:
+        sys.stdout.write(safe.clean(f"{path}: {words.one_line(one.scenario)}\n"))
+    if not selected:
+        ending.say(_nothing(loaded))
+        return 4
+    ending.say(f"{words.plural(len(selected), 'scenario')} would be played.")
+    return 0
+
+
+def _nothing(loaded: int) -> str:
+    if not loaded:
+        return "No scenario was found."
+    return f"No scenario is left: -k matched none of {words.plural(loaded, 'name')}. `replay --dry-run` lists them."

@@ -1,0 +1,261 @@
+"""What a person sees: progress while scenarios are played, what broke and why, and what it came to."""
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import TextIO
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from hydra_notify_sim import errors
+from hydra_notify_sim.checks.verdicts import Judgement
+from hydra_notify_sim.engine import events
+from hydra_notify_sim.reports import failure, safe, timeline, words
+from hydra_notify_sim.reports.failure import Role, Row
+from hydra_notify_sim.reports.summary import EXIT_WORDS, Summary, allowed_text, judgement_words
+
+_STYLES: dict[Role, str] = {
+    "heading": "bold",
+    "plain": "",
+    "quote": "italic",
+    "proof": "bold yellow",
+    "dim": "dim",
+    "bad": "bold red",
+    "known": "yellow",
+    "good": "green",
+    "command": "cyan",
+}
+_JUDGEMENT_ROLES: dict[Judgement, Role] = {
+    "held": "good",
+    "violated": "bad",
+    "known": "known",
+    "not_exercised": "dim",
+}
+_REFRESH = 0.08
+"""Seconds between two pictures of the progress line: more is more than an eye sees."""
+
+
+class _Console(Console):
+    """A console that leaves a closed pipe to its caller instead of ending the program by itself."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+class TerminalReport:
+    """Prints a run; live on a terminal, plain lines without control characters elsewhere."""
+
+    def __init__(
+        self,
+        stream: TextIO | None = None,
+        *,
+        verbose: bool = False,
+        verb: str = "played",
+        width: int | None = None,
+    ) -> None:
+        """Write to a stream, standard output where none is given.
+
+        ``verb`` says what was done with the scenarios: ``played``, or ``judged`` for saved histories.
+        """
+        self.console = _Console(file=stream, highlight=False, markup=False, emoji=False, width=width)
+        self.live: Live | None = None
+        self.verbose = verbose
+        self.verb = verb
+        self.summary = Summary()
+        self.total = 0
+        self.begun = 0
+        self._drawn = 0.0
+
+    @property
+    def interactive(self) -> bool:
+        """Whether a person's terminal is at the other end, on which a line can be drawn anew."""
+        return self.console.is_terminal and not self.console.is_dumb_terminal
+
+    def take(self, event: events.Event) -> None:
+        """Take the next event."""
+        self.summary.take(event)
+        match event:
+            case events.RunStarted():
+                self._started(event)
+            case events.ScenarioStarted():
+                self.begun += 1
+                self._progress(event.name)
+            case events.ScenarioFinished():
+                self._finished(event)
+            case events.ScenarioFailed():
+                self._failed(event)
+            case events.RunFinished():
+                self._end()
+
+    def close(self) -> None:
+        """Take the progress line away; nothing is printed. May be called again."""
+        if self.live:
+            self.live.stop()
+            self.live = None
+
+    def _started(self, event: events.RunStarted) -> None:
+        self.total = event.scenarios
+        said = [words.plural(event.scenarios, "scenario"), f"dispatcher {event.dispatcher}"]
+        said += [f"profile {event.profile}"] if event.profile else []
+        if self.verb == "played":
+            said.append(f"seed {event.seed}")
+        self._row(Row(words.one_line(", ".join(said)), "heading"))
+        if event.server:
+            self._row(Row(words.one_line(safe.mask(event.server)), "dim"))
+        if self.interactive:
+            self.live = Live(
+                console=self.console,
+                auto_refresh=False,
+                transient=True,
+                redirect_stderr=False,
+                redirect_stdout=False,
+            )
+            self.live.start()
+
+    def _progress(self, name: str) -> None:
+        now = time.monotonic()
+        if self.live is None or now - self._drawn < _REFRESH:
+            return
+        self._drawn = now
+        text = Text(f"[{self.begun}/{self.total}] ", no_wrap=True, overflow="ellipsis")
+        text.append(words.one_line(name))
+        if self.summary.failed:
+            text.append(f"  {self.summary.failed} failed", "bold red")
+        self.live.update(text, refresh=True)
+
+    def _finished(self, event: events.ScenarioFinished) -> None:
+        name = words.one_line(event.name)
+        took = f"({event.seconds:.2f} s)"
+        if event.passed:
+            # On a terminal the progress line has said it already; a person asks for more with -v.
+            if not self.interactive or self.verbose:
+                self._row(Row(f"passed  {name} {took}", "good"))
+        else:
+            self._row(Row(f"FAILED  {name}: {failure.headline(event)} {took}", "bad"))
+        if not event.passed:
+            self._rows(failure.rows_of(event, whole=self.verbose))
+        elif self.verbose:
+            self._rows(_story(event))
+        if self.verbose:
+            self._rows(_verdicts(event))
+        if self.verbose or not event.passed or self.total == 1:
+            self._rows(
+                Row(words.one_line(_named(event, allowed_text(one))), "dim", 2)
+                for one in event.judgements.allowed
+            )
+            self._rows(Row(f"noticed: {words.one_line(one)}", "dim", 2) for one in event.judgements.reported)
+        if not event.passed or self.verbose:
+            self._row(Row(""))
+
+    def _failed(self, event: events.ScenarioFailed) -> None:
+        ours = isinstance(event.error, errors.HydraNotifySimError)
+        why = "could not be played" if ours else "a fault in the harness itself"
+        self._row(Row(f"ERROR   {words.one_line(event.name)}: {why}", "bad"))
+        self._rows(failure.error_rows(event))
+        self._row(Row(""))
+
+    def _end(self) -> None:
+        self.close()
+        self._rows(self._totals())
+
+    def _totals(self) -> Iterator[Row]:
+        total = self.summary
+        done = f"{words.plural(total.scenarios, 'scenario')} {self.verb}: {total.passed} passed, {total.failed} failed"
+        unplayed = self.total - total.scenarios
+        left = f", {unplayed} not {self.verb}" if unplayed > 0 else ""
+        yield Row(f"{done}{left} ({words.duration(total.seconds)})", "bad" if total.failed else "heading")
+        counts = ", ".join(f"{total.count(one)} {judgement_words(one)}" for one in _JUDGEMENT_ROLES)
+        yield Row(f"Promises: {counts}", "heading")
+        shown: tuple[Judgement, ...] = ("violated", "known", "not_exercised")
+        for judgement in shown:
+            having = total.having(judgement)
+            if having:
+                text = f"{judgement_words(judgement)}: {', '.join(having)}"
+                yield Row(text, _JUDGEMENT_ROLES[judgement], 2)
+        yield from self._allowed()
+        code = total.exit_code
+        why = f" ({total.nothing_exercised})" if code == 4 else ""
+        yield Row(f"Exit status {code}: {EXIT_WORDS[code]}{why}.", "good" if code == 0 else "bad")
+
+    def _allowed(self) -> Iterator[Row]:
+        for kind in ("lost", "repeated"):
+            by_promise = {
+                promise: count
+                for (one, promise), count in sorted(self.summary.allowed.items())
+                if one == kind
+            }
+            if by_promise:
+                each = ", ".join(f"{promise} {count}" for promise, count in by_promise.items())
+                more = "" if self.verbose or self.total == 1 else "; -v shows each"
+                yield Row(
+                    f"The contract allowed to be {kind}: {sum(by_promise.values())} ({each}{more})", "plain"
+                )
+
+    def _rows(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            self._row(row)
+
+    def _row(self, row: Row) -> None:
+        style = _STYLES[row.role]
+        for line in safe.clean(row.text).split("\n"):
+            if self.interactive:
+                self._wrapped(row, line, style)
+            else:
+                # Whoever reads a file or a pipe wraps for himself; a folded line cannot be searched for.
+                self.console.print(Text(f"{' ' * row.indent}{line}".rstrip(), style), soft_wrap=True)
+
+    def _wrapped(self, row: Row, line: str, style: str) -> None:
+        if row.role == "command":
+            # To be copied whole: the terminal folds it, not we.
+            self.console.print(Text(f"{' ' * row.indent}{line}", style), soft_wrap=True)
+            return
+        hanging = row.indent + min(len(line) - len(line.lstrip(" ")), 4) + 2
+        width = max(20, self.console.width - row.indent)
+        first, *rest = _wrap(line, width, max(20, self.console.width - hanging))
+        self.console.print(Text(f"{' ' * row.indent}{first}", style), soft_wrap=True)
+        for more in rest:
+            self.console.print(Text(f"{' ' * hanging}{more}", style), soft_wrap=True)
+
+
+def _wrap(line: str, width: int, next_width: int) -> list[str]:
+    """Break a line between words, in terminal cells; a word longer than a line is left to the terminal."""
+    pieces, current = [], ""
+    limit = width
+    for word in line.split(" "):
+        candidate = f"{current} {word}" if current else word
+        if current.strip() and cell_len(candidate) > limit:
+            pieces.append(current)
+            current, limit = word, next_width
+        else:
+            # An empty first word is an indentation's space, not an empty line.
+            current = candidate if current or word else " "
+    return [*pieces, current]
+
+
+def _story(event: events.ScenarioFinished) -> Iterator[Row]:
+    if event.sentence:
+        yield Row(words.one_line(event.sentence), "plain", 2)
+    yield Row("The story", "heading", 2)
+    yield from failure.timeline_rows(timeline.fold(timeline.lines(event.history, event.nicknames)))
+
+
+def _verdicts(event: events.ScenarioFinished) -> Iterator[Row]:
+    yield Row("Verdicts", "heading", 2)
+    for one in event.judgements.verdicts:
+        quirk = f" ({one.quirk})" if one.quirk else ""
+        explanation = words.one_line(_named(event, one.explanation))
+        yield Row(
+            f"{judgement_words(one.verdict):13} {one.promise}{quirk}: {explanation}",
+            _JUDGEMENT_ROLES[one.verdict],
+            4,
+        )
+    unmet = [one for one in event.expectations if not one.met]
+    met = len(event.expectations) - len(unmet)
+    if event.expectations:
+        yield Row(f"Expectations: {met} of {len(event.expectations)} met", "good" if not unmet else "bad", 2)
+
+
+def _named(event: events.ScenarioFinished, text: str) -> str:
+    return words.Names(event.nicknames).explain(text)
