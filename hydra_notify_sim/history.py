@@ -143,6 +143,8 @@ class Stopping(Record, frozen=True, kw_only=True, omit_defaults=True, tag="stopp
     """The dispatcher was asked to stop (SIGTERM)."""
 
     life: int
+    busy: bool = False
+    """Asked while it was held at a point or inside a call: an event is in hand (L-stop)."""
 
 
 class Stopped(Record, frozen=True, kw_only=True, omit_defaults=True, tag="stopped"):

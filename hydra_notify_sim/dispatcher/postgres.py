@@ -15,6 +15,9 @@ from hydra_notify_sim.dispatcher import ports, rows
 Connect = Callable[[str], psycopg.Connection[Any]]
 """Opens an autocommit connection under an application name."""
 
+Release = Callable[[psycopg.Connection[Any]], None]
+"""Takes back a connection that is needed no more."""
+
 _R = TypeVar("_R", bound=rows.Row)
 _T = TypeVar("_T")
 
@@ -33,6 +36,11 @@ def connector(dsn: str) -> Connect:
     return connect
 
 
+def close(connection: psycopg.Connection[Any]) -> None:
+    """Close a connection: what a program of its own does with it."""
+    connection.close()
+
+
 def _loses_connection(method: Callable[..., _T]) -> Callable[..., _T]:
     """Turn psycopg's way of saying that the connection is gone into the port's."""
 
@@ -49,24 +57,33 @@ def _loses_connection(method: Callable[..., _T]) -> Callable[..., _T]:
 class Session:
     """The two connections of one dispatcher; both are opened and lost together."""
 
-    def __init__(self, connect: Connect) -> None:
+    def __init__(self, connect: Connect, release: Release = close) -> None:
         self._connect = connect
+        self._release = release
         self._listening: psycopg.Connection[Any] | None = None
         self._querying: psycopg.Connection[Any] | None = None
+        self._on_notify: Callable[[psycopg.Notify], None] | None = None
 
     @_loses_connection
-    def open(self) -> None:
-        """Open both anew."""
+    def open(self, on_notify: Callable[[psycopg.Notify], None]) -> None:
+        """Open both anew; ``on_notify`` is told of what arrives while a statement runs."""
         self.close()
+        self._on_notify = on_notify
         self._listening = self._connect("hydra-notify-sim dispatcher: listen")
+        self._listening.add_notify_handler(on_notify)
         self._querying = self._connect("hydra-notify-sim dispatcher")
 
     def close(self) -> None:
-        """Close both."""
-        for connection in (self._listening, self._querying):
-            if connection is not None:
-                connection.close()
+        """Give both back."""
+        if self._listening is not None and self._on_notify is not None:
+            self._listening.remove_notify_handler(self._on_notify)
+        for connection in self.connections():
+            self._release(connection)
         self._listening = self._querying = None
+
+    def connections(self) -> list[psycopg.Connection[Any]]:
+        """Return those that are open."""
+        return [connection for connection in (self._listening, self._querying) if connection is not None]
 
     @property
     def listening(self) -> psycopg.Connection[Any]:
@@ -95,11 +112,10 @@ class PostgresInbox:
     def connect(self) -> None:
         """Open the session anew."""
         self._early.clear()
-        self._session.open()
-        # What arrives while a statement runs is handed to this handler, not kept for `notifies`.
-        self._session.listening.add_notify_handler(
-            lambda notify: self._early.append(ports.Received(notify.channel, notify.payload))
-        )
+        self._session.open(self._arrived_early)
+
+    def _arrived_early(self, notify: psycopg.Notify) -> None:
+        self._early.append(ports.Received(notify.channel, notify.payload))
 
     @_loses_connection
     def listen(self, names: Sequence[str]) -> None:

@@ -12,8 +12,6 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import psycopg
-
 from hydra_notify_sim import errors, history
 from hydra_notify_sim.contract import channels
 from hydra_notify_sim.dispatcher import core, metrics, ports, postgres
@@ -47,7 +45,8 @@ class _Life:
         self.effects = 0
         self._start_up = {"listen": False, "marked_builds": False}
         self._scanned = 0
-        self.session = postgres.Session(target.connect)
+        self._calls_of_event = 0
+        self.session = postgres.Session(target.connect, target.release)
         plugins = [RecorderPlugin(name, behaviours[name], target.calls, self, number) for name in behaviours]
         self._counted = dict(target.metrics.totals)
         self.dispatcher = target.make_dispatcher(
@@ -63,8 +62,12 @@ class _Life:
 
     def reach(self, point: str, *, plugin: str = "", hook: str = "", number: int | None = None) -> None:
         """Play what is armed at a point; unwind if the dispatcher was killed there."""
-        if point in {"before_call", "after_call"}:
+        if point == "before_call":
+            self._calls_of_event += 1
+        if point.endswith("_call"):
+            number = self._calls_of_event
             self.effects += 1
+        if point in {"before_call", "after_call"}:
             self._at_point(self.target.points.step)
         self._at_point(lambda: self.target.points.reach(point, plugin=plugin, hook=hook, number=number))
 
@@ -109,6 +112,8 @@ class _Life:
 
     def _before(self, name: str) -> None:
         self._at_point(self.target.points.step)
+        if name == "load":
+            self._calls_of_event = 0
         if name == "connect":
             self._start_up = {"listen": False, "marked_builds": False}
             self._scanned = 0
@@ -169,8 +174,8 @@ class _Life:
 
     def cut(self) -> None:
         """Cut both connections as a network does: no goodbye, and nothing passes any more."""
-        for connection in self.session.__dict__.values():
-            if isinstance(connection, psycopg.Connection) and not connection.closed:
+        for connection in self.session.connections():
+            if not connection.closed:
                 with contextlib.suppress(OSError):
                     duplicate = socket.socket(fileno=os.dup(connection.fileno()))
                     duplicate.shutdown(socket.SHUT_RDWR)
@@ -210,6 +215,7 @@ class InProcessTarget:
         journal: Journal,
         connect: postgres.Connect,
         *,
+        release: postgres.Release = postgres.close,
         clock: VirtualClock,
         make_dispatcher: MakeDispatcher = core.Dispatcher,
         payloads: channels.PayloadVersion = channels.DEFAULT_PAYLOADS,
@@ -218,6 +224,7 @@ class InProcessTarget:
         self.journal = journal
         self.clock = clock
         self.connect = connect
+        self.release = release
         self.make_dispatcher = make_dispatcher
         self.payloads = payloads
         self.metrics = counters or metrics.Metrics()
@@ -255,7 +262,7 @@ class InProcessTarget:
     def stop(self) -> None:
         """Ask the dispatcher to stop; a turn in hand is finished first."""
         life = self._living("stop")
-        self._record(history.Stopping(t=self._now, life=life.number))
+        self._record(history.Stopping(t=self._now, life=life.number, busy=life.held > 0))
         life.dispatcher.stop()
         if not life.held:
             self._drive(life)
@@ -280,6 +287,7 @@ class InProcessTarget:
             life.lose_reply = True
         else:
             life.cut()
+        self.journal.observe()
         self._record(history.Disconnected(t=self._now, life=life.number))
         life.was_up = False
         self.settle()
@@ -294,6 +302,7 @@ class InProcessTarget:
     def server_opened(self) -> None:
         """Let the dispatcher connect again."""
         self.journal.changed()
+        self.journal.observe()
         if self._life is not None:
             self._record(history.ServerOpened(t=self._now))
             self.settle()

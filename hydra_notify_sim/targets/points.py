@@ -26,7 +26,7 @@ class Armed:
 
     name: str
     which: str | int | None
-    """A plugin's name, or the how-manieth time (from 1) the point is reached; None for the first."""
+    """A plugin's name, or the how-manieth (from 1: of the calls of one event, of the scan); None for the first."""
     action: Callable[[], None]
     hook: str = ""
     """Only calls of this hook, if given."""
@@ -37,14 +37,14 @@ class Armed:
         which = f" {self.which}" if self.which is not None else ""
         return f"{self.name}{which}" + (f" of {self.hook}" if self.hook else "")
 
-    def matches(self, name: str, plugin: str, hook: str) -> bool:
-        """Count this arrival and tell whether it is the one waited for."""
+    def matches(self, name: str, plugin: str, hook: str, number: int | None) -> bool:
+        """Tell whether this arrival is the one waited for; ``number`` None: count the arrivals here."""
         if name != self.name or (self.hook and hook != self.hook):
             return False
         if isinstance(self.which, str):
             return plugin == self.which
         self.seen += 1
-        return self.which is None or self.seen == self.which
+        return self.which is None or self.which == (self.seen if number is None else number)
 
 
 class Points:
@@ -69,14 +69,11 @@ class Points:
     def reach(self, name: str, *, plugin: str = "", hook: str = "", number: int | None = None) -> None:
         """Say that the dispatcher is at a point, and play what is armed there.
 
-        ``number`` is the how-manieth of its kind this one is where the point itself counts (``during_scan``).
+        ``number`` is the how-manieth of its kind this one is: of a call, among those of its event (from 1); of
+        ``during_scan``, among the builds found.
         """
         for armed in list(self._armed):
-            if number is not None and armed.name == name:
-                wanted = armed.which is None or armed.which == number
-            else:
-                wanted = armed.matches(name, plugin, hook)
-            if wanted and armed in self._armed:
+            if armed.matches(name, plugin, hook, number) and armed in self._armed:
                 self._play(armed)
 
     def step(self) -> None:
