@@ -1,1 +1,1 @@
-"""Floor 1: the contract itself: channels and payloads, status codes, the promises. Pure."""
+"""Floor 1: the contract itself: channels and payloads, status codes, the promises, profiles, Hydra's quirks. Pure."""
