@@ -23,6 +23,8 @@ class Row:
     text: str
     role: Role = "plain"
     indent: int = 0
+    hang: int = 2
+    """How much further in a line goes on that a terminal is too narrow for."""
 
     def __str__(self) -> str:
         return f"{' ' * self.indent}{self.text}"
@@ -119,11 +121,12 @@ def timeline_rows(
             continue
         proves = not proving.isdisjoint(line.records)
         times = f" ({line.times} times)" if line.times > 1 else ""
-        text = (
+        head = (
             f"{'>' if proves else ' '} {f'#{line.records[0]}':>{width}} {_moment(line):>{moments}} "
-            f"{line.who:{who}} {'  ' * min(line.depth, 6)}{line.text}{times}"
+            f"{line.who:{who}} {'  ' * min(line.depth, 6)}"
         )
-        yield Row(text, "proof" if proves else _role(line), indent)
+        hang = len(head) + 2
+        yield Row(f"{head}{line.text}{times}", "proof" if proves else _role(line), indent, hang)
 
 
 def _moment(line: timeline.Line) -> str:

@@ -211,7 +211,7 @@ class TerminalReport:
             # To be copied whole: the terminal folds it, not we.
             self.console.print(Text(f"{' ' * row.indent}{line}", style), soft_wrap=True)
             return
-        hanging = row.indent + min(len(line) - len(line.lstrip(" ")), 4) + 2
+        hanging = min(row.indent + row.hang, self.console.width // 2)
         width = max(20, self.console.width - row.indent)
         first, *rest = _wrap(line, width, max(20, self.console.width - hanging))
         self.console.print(Text(f"{' ' * row.indent}{first}", style), soft_wrap=True)

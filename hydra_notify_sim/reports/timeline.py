@@ -105,7 +105,8 @@ class _Writer:
         if record.about and record.about != action:
             text += f" {words.one_line(record.about, 100)}"
         ends = [
-            f"{self.names.build(one.build)} {statuses.status_name(one.status).replace('_', ' ')}"
+            f"{'' if self.names.build(one.build) == record.about else self.names.build(one.build) + ' '}"
+            f"{statuses.status_name(one.status).replace('_', ' ')}"
             for one in record.outcomes
         ]
         if ends:
