@@ -3,6 +3,15 @@
 from hydra_notify_sim.scenario.durations import format_duration, parse_duration
 from hydra_notify_sim.scenario.expect import Allowance, Call, CallCount, Expect, Retry
 from hydra_notify_sim.scenario.model import Given, GivenBuild, GivenPlugin, Raises, Scenario
+from hydra_notify_sim.scenario.parts import (
+    DeletedRow,
+    Evaluation,
+    InsertedRow,
+    NewTask,
+    Notification,
+    StepRow,
+    TaskRows,
+)
 from hydra_notify_sim.scenario.points import POINTS, Point
 from hydra_notify_sim.scenario.steps import (
     VERBS,
@@ -13,17 +22,12 @@ from hydra_notify_sim.scenario.steps import (
     Cancel,
     Connection,
     Delete,
-    DeletedRow,
     Dispatcher,
     Evaluate,
-    Evaluation,
     ExpectStep,
     Finish,
     Insert,
-    InsertedRow,
     MarkOnly,
-    NewTask,
-    Notification,
     Notify,
     Postgres,
     Release,
@@ -35,9 +39,7 @@ from hydra_notify_sim.scenario.steps import (
     Step,
     StepBase,
     StepEnds,
-    StepRow,
     Substitute,
-    TaskRows,
 )
 
 __all__ = [

@@ -1,11 +1,19 @@
 """What all parts of a scenario have in common: frozen, no unknown keys, nicknames, names of statuses."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationInfo, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    ValidationInfo,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from hydra_notify_sim.contract import channels, statuses
@@ -19,6 +27,8 @@ class Reading:
     """Identity of a mapping to the part of the scenario that it was read as."""
     unknown: list[tuple[int, str]] = field(default_factory=list)
     """Identity of a mapping, and a key of it that does not belong there."""
+    empty: list[tuple[int, str]] = field(default_factory=list)
+    """Identity of a mapping, and a key of it without a value."""
 
 
 class Entry(BaseModel):
@@ -32,6 +42,8 @@ class Entry(BaseModel):
     """Fields whose name is not a key of the file."""
     further_keys: ClassVar[tuple[str, ...]] = ()
     """Keys of the file that are no fields."""
+    lone_keys: ClassVar[frozenset[str]] = frozenset()
+    """Keys that need no value."""
 
     @classmethod
     def keys(cls) -> tuple[str, ...]:
@@ -57,8 +69,10 @@ class Entry(BaseModel):
             valid = cls.keys()
             unknown = [key for key in data if key not in valid]
             reading.unknown.extend((id(data), key) for key in unknown)
-            if unknown:
-                data = {key: value for key, value in data.items() if key in valid}
+            empty = [key for key in data if data[key] is None and key in valid and key not in cls.lone_keys]
+            reading.empty.extend((id(data), key) for key in empty)
+            if unknown or empty:
+                data = {key: value for key, value in data.items() if key in valid and key not in empty}
         return cls.from_yaml(data)
 
     def replaced(self, **changes: Any) -> Self:
@@ -115,7 +129,10 @@ def distinct(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
-Nickname = Annotated[str, BeforeValidator(check_nickname)]
+NICKNAME_SCHEMA: dict[str, Any] = {"type": "string", "pattern": NICKNAME, "maxLength": 100}
+NICKNAMES_SCHEMA: dict[str, Any] = {"anyOf": [NICKNAME_SCHEMA, {"type": "array", "items": NICKNAME_SCHEMA}]}
+
+Nickname = Annotated[str, BeforeValidator(check_nickname), WithJsonSchema(NICKNAME_SCHEMA)]
 
 
 def choose(value: Any, valid: tuple[str, ...], what: str) -> str:
@@ -134,7 +151,9 @@ def check_hook(value: Any) -> str:
     return choose(value, channels.CHANNELS, "a hook")
 
 
-Hook = Annotated[str, BeforeValidator(check_hook)]
+HOOK_SCHEMA: dict[str, Any] = {"enum": list(channels.CHANNELS)}
+
+Hook = Annotated[str, BeforeValidator(check_hook), WithJsonSchema(HOOK_SCHEMA)]
 """A hook, which has the name of its channel."""
 
 
@@ -150,7 +169,17 @@ def _status_name(value: statuses.Status) -> str:
     return value.name
 
 
-Status = Annotated[statuses.Status, BeforeValidator(status_of), PlainSerializer(_status_name)]
+def enum_schema(values: Iterable[statuses.Status]) -> dict[str, Any]:
+    """Return the JSON Schema of the names of some statuses."""
+    return {"enum": [status.name for status in values]}
+
+
+Status = Annotated[
+    statuses.Status,
+    BeforeValidator(status_of),
+    PlainSerializer(_status_name),
+    WithJsonSchema(enum_schema(statuses.Status)),
+]
 """A status of the contract, by its name."""
 
 

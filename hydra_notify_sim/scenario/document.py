@@ -36,6 +36,7 @@ _SPECIAL = {
     **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
 }
 _MOST_DIGITS = 30
+_IMPOSSIBLE = re.compile("[\x00\ud800-\udfff]")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -153,7 +154,7 @@ class _Reader:
                 f"tags ({event.tag}) are not part of the scenario language: leave it out", place
             )
         if isinstance(event, yaml_events.ScalarEvent):
-            return _scalar(event) if event.implicit[0] else event.value
+            return _scalar(event)
         if depth == DEEPEST:
             raise DocumentError(f"more than {DEEPEST} lists and mappings inside each other", place)
         if isinstance(event, yaml_events.SequenceStartEvent):
@@ -191,15 +192,33 @@ def _place(event: Any) -> Place:
     return event.start_mark.line + 1, event.start_mark.column + 1
 
 
-def _scalar(event: Any) -> Any:
-    text = event.value
+def plain_value(text: str) -> Any:
+    """Return what a text without quotes stands for in YAML 1.2.
+
+    Raises:
+        ValueError: a number with more digits than any here has.
+
+    """
     if text in _SPECIAL:
         return _SPECIAL[text]
     if _INT.match(text) or _OTHER_INT.match(text):
         if len(text) > _MOST_DIGITS:
-            raise DocumentError("a number with so many digits is taken as text only in quotes", _place(event))
+            raise ValueError(text)
         return int(text) if _INT.match(text) else int(text, 0)
     return float(text) if _FLOAT.match(text) else text
+
+
+def _scalar(event: Any) -> Any:
+    if not event.implicit[0]:
+        if _IMPOSSIBLE.search(event.value):
+            raise DocumentError(
+                "a NUL character or half of a surrogate pair, which PostgreSQL does not take", _place(event)
+            )
+        return event.value
+    try:
+        return plain_value(event.value)
+    except ValueError:
+        raise DocumentError("so many digits are taken as text only in quotes", _place(event)) from None
 
 
 def _end_of(text: str) -> Place:

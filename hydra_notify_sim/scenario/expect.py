@@ -3,11 +3,20 @@
 import re
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_serializer, model_validator
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from hydra_notify_sim.contract import channels
 from hydra_notify_sim.scenario.base import (
+    NICKNAMES_SCHEMA,
     Entry,
     Hook,
     Nickname,
@@ -23,7 +32,7 @@ Ended = Literal["returned", "raised", "cut off"]
 ENDED: tuple[Ended, ...] = ("returned", "raised", "cut off")
 """How a call ends: it returned, it raised, or the dispatcher was gone before either."""
 
-Nicknames = Annotated[tuple[Nickname, ...], BeforeValidator(as_list)]
+Nicknames = Annotated[tuple[Nickname, ...], BeforeValidator(as_list), WithJsonSchema(NICKNAMES_SCHEMA)]
 """Nicknames in an order; one may come twice, as a build does among its own dependents (quirk qr-self-dependent)."""
 
 

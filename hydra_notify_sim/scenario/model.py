@@ -8,16 +8,18 @@ from pydantic import (
     BeforeValidator,
     Field,
     PlainSerializer,
+    WithJsonSchema,
     model_serializer,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from hydra_notify_sim.contract import channels, statuses
-from hydra_notify_sim.scenario.base import Entry, Nickname, Status, check_hook, distinct, shown
+from hydra_notify_sim.scenario.base import HOOK_SCHEMA, Entry, Nickname, Status, check_hook, distinct, shown
 from hydra_notify_sim.scenario.durations import Duration
+from hydra_notify_sim.scenario.parts import Names, NamesOrNone, Times
 from hydra_notify_sim.scenario.promise_ids import PromiseIds
-from hydra_notify_sim.scenario.steps import Names, NamesOrNone, Step, Times
+from hydra_notify_sim.scenario.steps import Step
 
 DEFAULT_MESSAGE = "raised because the scenario says so"
 """What a plugin raises where the scenario gives no message."""
@@ -129,6 +131,14 @@ class GivenPlugin(Entry):
         BeforeValidator(_hooks),
         AfterValidator(distinct),
         PlainSerializer(_written_hooks),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"enum": ["all", *channels.CHANNELS]},
+                    {"type": "array", "uniqueItems": True, "items": HOOK_SCHEMA},
+                ]
+            }
+        ),
     ] = channels.CHANNELS
     """The hooks that it has; `all` by default."""
     raises: Raises | None = None

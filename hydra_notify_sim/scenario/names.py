@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from hydra_notify_sim.contract import channels
+from hydra_notify_sim.scenario import parts
 from hydra_notify_sim.scenario import steps as verbs
 from hydra_notify_sim.scenario.expect import Allowance, Call, CallCount, Expect
 from hydra_notify_sim.scenario.model import Scenario
@@ -131,10 +132,8 @@ class _Names:
             case verbs.Notify():
                 yield from self._channel((*here, "channel"), step.notify.channel)
                 yield from self._payload((*here, "payload"), step.notify.channel, step.notify.payload)
-            case verbs.Delete():
-                yield from self._deleted(here, step.delete)
-            case verbs.Insert():
-                yield from self._inserted_row(here, step.insert)
+            case verbs.Delete() | verbs.Insert():
+                yield from self._row(here, step)
             case verbs.Release():
                 yield from self._released(here, step.release)
             case verbs.ExpectStep():
@@ -143,7 +142,7 @@ class _Names:
                 for index, name in enumerate(nicknames):
                     yield from self._build((*here, index), name)
 
-    def _evaluated(self, path: Path_, evaluation: verbs.Evaluation) -> Iterator[Finding]:
+    def _evaluated(self, path: Path_, evaluation: parts.Evaluation) -> Iterator[Finding]:
         for key in ("new", "cached"):
             for index, name in enumerate(getattr(evaluation, key)):
                 yield from self._build((*path, key, index), name)
@@ -158,7 +157,13 @@ class _Names:
         if name in self._given.plugins and not self._given.plugins[name].holds:
             yield Finding(path, f"{name} holds no call: it has no 'holds: true' under given.plugins")
 
-    def _deleted(self, path: Path_, row: verbs.DeletedRow) -> Iterator[Finding]:
+    def _row(self, path: Path_, step: verbs.Delete | verbs.Insert) -> Iterator[Finding]:
+        if isinstance(step, verbs.Delete):
+            yield from self._deleted(path, step.delete)
+        else:
+            yield from self._inserted_row(path, step.insert)
+
+    def _deleted(self, path: Path_, row: parts.DeletedRow) -> Iterator[Finding]:
         if row.build is not None:
             yield from self._single((*path, "build"), row.build)
         if row.step is not None:
@@ -174,7 +179,7 @@ class _Names:
             if row.task.payload is not None:
                 yield from self._payload((*here, "payload"), row.task.channel or "", row.task.payload)
 
-    def _inserted_row(self, path: Path_, row: verbs.InsertedRow) -> Iterator[Finding]:
+    def _inserted_row(self, path: Path_, row: parts.InsertedRow) -> Iterator[Finding]:
         if row.build is not None:
             yield from self._single((*path, "build"), row.build)
         if row.task is not None:

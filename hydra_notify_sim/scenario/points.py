@@ -25,6 +25,8 @@ class Point(Entry):
     hidden_keys: ClassVar[frozenset[str]] = frozenset({"name", "which"})
     further_keys: ClassVar[tuple[str, ...]] = POINTS
 
+    lone_keys: ClassVar[frozenset[str]] = frozenset(POINTS)
+
     name: str
     which: Annotated[int, Field(strict=True)] | str | None = None
     """Of a call: a plugin's nickname, or the number of the call among those of the event, from 1. Of

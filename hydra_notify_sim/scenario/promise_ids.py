@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from hydra_notify_sim.contract import promises
 from hydra_notify_sim.scenario.base import as_list, choose, distinct
@@ -16,5 +16,5 @@ def check_promise(value: Any) -> str:
     return choose(value, PROMISE_IDS, "a promise of the contract")
 
 
-PromiseId = Annotated[str, BeforeValidator(check_promise)]
+PromiseId = Annotated[str, BeforeValidator(check_promise), WithJsonSchema({"enum": list(PROMISE_IDS)})]
 PromiseIds = Annotated[tuple[PromiseId, ...], BeforeValidator(as_list), AfterValidator(distinct)]

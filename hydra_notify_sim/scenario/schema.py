@@ -1,0 +1,155 @@
+"""The JSON Schema (draft 2020-12) of scenario files, for completion and checking in editors.
+
+It accepts every form that the loader accepts. What a schema cannot say (unknown nicknames, impossible orders)
+only the loader finds.
+"""
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterator
+from typing import Any
+
+from hydra_notify_sim.contract import channels
+from hydra_notify_sim.scenario import points, steps
+from hydra_notify_sim.scenario.base import HOOK_SCHEMA, NICKNAME_SCHEMA, Entry
+from hydra_notify_sim.scenario.model import Scenario
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+_REF = "#/$defs/"
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the schema, with a description of every key."""
+    schema = Scenario.model_json_schema()
+    definitions: dict[str, Any] = schema.pop("$defs")
+    for cls in _entries(Entry):
+        definition = schema if cls is Scenario else definitions.get(cls.__name__)
+        if definition is not None:
+            _describe(definition, cls)
+    _special_forms(definitions)
+    members = [{"$ref": _REF + cls.__name__} for cls in steps.VERBS.values()]
+    for cls in steps.VERBS.values():
+        definitions[cls.__name__]["dependentRequired"] = {"at": ["do"], "do": ["at"]}
+    definitions["Settle"] = {"anyOf": [{"const": "settle"}, definitions["Settle"]]}
+    tidy = _tidied({**schema, "$defs": definitions}, members)
+    tidy["$defs"]["step"] = {"description": "One step: a verb and its options.", "oneOf": members}
+    return {"$schema": DIALECT, "title": "hydra-notify-sim scenario", **tidy}
+
+
+def _special_forms(definitions: dict[str, Any]) -> None:
+    """Put the written form of what is not written as its fields."""
+    count = {"type": "integer", "minimum": 1}
+    any_call: dict[str, Any] = {"anyOf": [{"type": "null"}, NICKNAME_SCHEMA, count]}
+    which: dict[str, Any] = dict.fromkeys(points.CALL_POINTS, any_call)
+    which |= {name: {"type": "null"} for name in points.LONE_POINTS}
+    which |= dict.fromkeys(points.NUMBERED_POINTS, count)
+    definitions["Point"] = {
+        "description": definitions["Point"]["description"],
+        "anyOf": [
+            {"enum": [*points.CALL_POINTS, *points.LONE_POINTS]},
+            {
+                "type": "object",
+                "properties": {
+                    name: {**form, "description": f"The point {name}, and which one."}
+                    for name, form in which.items()
+                }
+                | {"hook": {**HOOK_SCHEMA, "description": "Only on an event of this channel."}},
+                "additionalProperties": False,
+                "oneOf": [{"required": [name]} for name in points.POINTS],
+            },
+        ],
+    }
+    allowance = definitions["Allowance"]
+    for name in ("hook", "about"):
+        del allowance["properties"][name]
+    allowance["properties"] |= {
+        hook: {**NICKNAME_SCHEMA, "description": "Nickname of the build or evaluation that it was about."}
+        for hook in channels.CHANNELS
+    }
+    allowance["required"] = ["allowed_by"]
+    allowance["oneOf"] = [{"required": [hook]} for hook in channels.CHANNELS]
+    definitions["Call"] = {"anyOf": [definitions["Call"]["properties"]["ended"], definitions["Call"]]}
+    raises = definitions["Raises"]
+    raises["anyOf"] = [
+        {
+            "properties": {"always": {"const": True}},
+            "required": ["always"],
+            "not": {"anyOf": [{"required": ["first"]}, {"required": ["for"]}]},
+        },
+        {
+            "properties": {"always": {"const": False}},
+            "anyOf": [{"required": ["first"]}, {"required": ["for"]}],
+        },
+    ]
+    definitions["Raises"] = {"anyOf": [{"const": "always"}, raises]}
+    definitions["Settle"]["properties"]["settle"] = {
+        "enum": [True, None],
+        "description": "Wait until the dispatcher has done all it has to do.",
+    }
+    definitions["Expect"]["minProperties"] = 1
+    for name in ("DeletedRow", "InsertedRow"):
+        definitions[name] |= {"minProperties": 1, "maxProperties": 1}
+
+
+def _describe(definition: dict[str, Any], cls: type[Entry]) -> None:
+    """Give each key the text that stands under its field in the source, or what its class is."""
+    texts: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if issubclass(base, Entry):
+            texts |= _texts(base)
+    for name, info in cls.model_fields.items():
+        key = str(info.validation_alias or name)
+        if key in definition["properties"] and name not in cls.hidden_keys:
+            definition["properties"][key]["description"] = texts.get(name) or inspect.cleandoc(
+                cls.__doc__ or ""
+            )
+
+
+def _texts(cls: type[Entry]) -> dict[str, str]:
+    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+    texts: dict[str, str] = {}
+    previous: ast.stmt | None = None
+    for statement in body.body if isinstance(body, ast.ClassDef) else ():
+        if (
+            isinstance(previous, ast.AnnAssign)
+            and isinstance(previous.target, ast.Name)
+            and isinstance(statement, ast.Expr)
+            and isinstance(statement.value, ast.Constant)
+            and isinstance(statement.value.value, str)
+        ):
+            texts[previous.target.id] = " ".join(
+                statement.value.value.replace("``", "").replace("`", "").split()
+            )
+        previous = statement
+    return texts
+
+
+def _entries(cls: type[Entry]) -> Iterator[type[Entry]]:
+    for part in cls.__subclasses__():
+        yield part
+        yield from _entries(part)
+
+
+def _tidied(value: Any, members: list[dict[str, str]]) -> Any:
+    """Leave out what says nothing: titles, defaults of null, null as a value, each list of all verbs but one."""
+    if isinstance(value, list):
+        return [_tidied(item, members) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.get("oneOf") == members:
+        return {"$ref": _REF + "step"}
+    options = value.get("anyOf")
+    if isinstance(options, list) and {"type": "null"} in options and value.get("default", 0) is None:
+        options = [option for option in options if option != {"type": "null"}]
+        rest = {key: item for key, item in value.items() if key != "anyOf"}
+        value = {**rest, **options[0]} | (
+            {"description": rest["description"]} if "description" in rest else {}
+        )
+    return {
+        key: _tidied(item, members)
+        for key, item in value.items()
+        if not (key == "title" and isinstance(item, str))
+        and not (key == "default" and item in (None, [], {}))
+    }
