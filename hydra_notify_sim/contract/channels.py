@@ -173,29 +173,53 @@ def parse(channel: str, payload: str, version: PayloadVersion = DEFAULT_PAYLOADS
 
 
 def format_payload(event: Event, version: PayloadVersion = DEFAULT_PAYLOADS) -> str:
-    """Write an event as its payload; the inverse of `parse` (P-format)."""
+    """Write an event as its payload; the inverse of `parse` (P-format).
+
+    With payloads 2026-08 ``error_changed`` is left out; with 2026-09 an unknown one (None) is written as 0.
+
+    Raises:
+        MalformedPayloadError: the event cannot be written so that `parse` reads it again: a negative id, a text
+            that is empty or contains a tab, a log path ``-``, or an ``error_changed`` other than 0 or 1.
+
+    """
     match event:
         case BuildQueued(build) | BuildStarted(build):
-            fields = [str(build)]
+            fields = _ids(event, build)
         case StepFinished(build, step, log_path):
-            fields = [str(build), str(step), log_path or "-"]
+            fields = [*_ids(event, build, step), _log_path(log_path)]
         case BuildFinished(build, dependents):
-            fields = [str(build), *map(str, dependents)]
+            fields = _ids(event, build, *dependents)
         case CachedBuildFinished(evaluation, build) | CachedBuildQueued(evaluation, build):
-            fields = [str(evaluation), str(build)]
+            fields = _ids(event, evaluation, build)
         case EvalStarted(trace, jobset):
-            fields = [trace, str(jobset)]
+            fields = [trace, *_ids(event, jobset)]
         case EvalCached(trace, jobset, evaluation):
-            fields = [trace, str(jobset), str(evaluation)]
+            fields = [trace, *_ids(event, jobset, evaluation)]
         case EvalAdded(trace, jobset, evaluation, error_changed):
-            fields = [trace, str(jobset), str(evaluation)]
-            fields += [str(error_changed or 0)] if version != "2026-08" else []
+            fields = [trace, *_ids(event, jobset, evaluation), *_flags(event, error_changed, version)]
         case EvalFailed(trace, jobset, error_changed):
-            fields = [trace, str(jobset)]
-            fields += [str(error_changed or 0)] if version != "2026-08" else []
+            fields = [trace, *_ids(event, jobset), *_flags(event, error_changed, version)]
     if any(not field or "\t" in field for field in fields):
         raise MalformedPayloadError(f"{event.channel}: no field may be empty or contain a tab: {fields!r}")
     return "\t".join(fields)
+
+
+def _ids(event: Event, *ids: int) -> list[str]:
+    if min(ids) < 0:
+        raise MalformedPayloadError(f"{event.channel}: {min(ids)} is not an id: none is negative")
+    return [str(number) for number in ids]
+
+
+def _log_path(log_path: str | None) -> str:
+    if log_path == "-":
+        raise MalformedPayloadError("step_finished: the log path '-' means no log; write None for it")
+    return "-" if log_path is None else log_path
+
+
+def _flags(event: Event, error_changed: int | None, version: PayloadVersion) -> list[str]:
+    if error_changed not in {None, 0, 1}:
+        raise MalformedPayloadError(f"{event.channel}: error_changed is 0 or 1, not {error_changed}")
+    return [] if version == "2026-08" else [str(error_changed or 0)]
 
 
 def _id(channel: str, text: str) -> int:
