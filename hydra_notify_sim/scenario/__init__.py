@@ -2,6 +2,7 @@
 
 from hydra_notify_sim.scenario.durations import format_duration, parse_duration
 from hydra_notify_sim.scenario.expect import Allowance, Call, CallCount, Expect, Retry
+from hydra_notify_sim.scenario.files import load, load_all, load_text
 from hydra_notify_sim.scenario.model import Given, GivenBuild, GivenPlugin, Raises, Scenario
 from hydra_notify_sim.scenario.parts import (
     DeletedRow,
@@ -12,7 +13,10 @@ from hydra_notify_sim.scenario.parts import (
     StepRow,
     TaskRows,
 )
+from hydra_notify_sim.scenario.payloads import payload_text
 from hydra_notify_sim.scenario.points import POINTS, Point
+from hydra_notify_sim.scenario.problems import Problem, ScenarioFileError
+from hydra_notify_sim.scenario.schema import json_schema
 from hydra_notify_sim.scenario.steps import (
     VERBS,
     Abort,
@@ -41,6 +45,7 @@ from hydra_notify_sim.scenario.steps import (
     StepEnds,
     Substitute,
 )
+from hydra_notify_sim.scenario.write import write
 
 __all__ = [
     "POINTS",
@@ -73,6 +78,7 @@ __all__ = [
     "Notify",
     "Point",
     "Postgres",
+    "Problem",
     "Raises",
     "Release",
     "Repeat",
@@ -80,6 +86,7 @@ __all__ = [
     "Restart",
     "Retry",
     "Scenario",
+    "ScenarioFileError",
     "Settle",
     "Start",
     "Step",
@@ -89,5 +96,11 @@ __all__ = [
     "Substitute",
     "TaskRows",
     "format_duration",
+    "json_schema",
+    "load",
+    "load_all",
+    "load_text",
     "parse_duration",
+    "payload_text",
+    "write",
 ]

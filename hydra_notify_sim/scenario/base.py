@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -174,6 +175,14 @@ def enum_schema(values: Iterable[statuses.Status]) -> dict[str, Any]:
     return {"enum": [status.name for status in values]}
 
 
+def _build_status(value: statuses.Status) -> statuses.Status:
+    if value in statuses.STEP_ONLY:
+        raise PydanticCustomError(
+            "status", "a build never has the status {name}, only a step", {"name": value.name}
+        )
+    return value
+
+
 Status = Annotated[
     statuses.Status,
     BeforeValidator(status_of),
@@ -181,6 +190,13 @@ Status = Annotated[
     WithJsonSchema(enum_schema(statuses.Status)),
 ]
 """A status of the contract, by its name."""
+
+BuildStatus = Annotated[
+    Status,
+    AfterValidator(_build_status),
+    WithJsonSchema(enum_schema(status for status in statuses.Status if status not in statuses.STEP_ONLY)),
+]
+"""A status that a build can have."""
 
 
 def _shown(value: Any) -> str:

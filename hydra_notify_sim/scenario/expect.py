@@ -17,10 +17,10 @@ from pydantic_core import PydanticCustomError
 from hydra_notify_sim.contract import channels
 from hydra_notify_sim.scenario.base import (
     NICKNAMES_SCHEMA,
+    BuildStatus,
     Entry,
     Hook,
     Nickname,
-    Status,
     as_list,
     choose,
     shown,
@@ -44,13 +44,15 @@ class Call(Entry):
     """One call of a plugin; what is None is not looked at."""
 
     ended: Annotated[Ended, BeforeValidator(_ended)] | None = None
+    """How the call ended."""
     build: Nickname | None = None
     """The main build."""
-    status: Status | None = None
+    status: BuildStatus | None = None
     """Status in the row that was handed over as main build."""
     dependents: Nicknames | None = None
     """The dependents that were handed over, in this order."""
     hook: Hook | None = None
+    """The hook; of use where the key names the plugin alone."""
 
     @classmethod
     def from_yaml(cls, data: Any) -> Any:
@@ -75,12 +77,19 @@ class CallCount(Entry):
     """How many calls of this kind there were, in whatever order; with neither bound, at least one."""
 
     ended: Annotated[Ended, BeforeValidator(_ended)] | None = None
+    """How the call ended."""
     build: Nickname | None = None
-    status: Status | None = None
+    """The main build."""
+    status: BuildStatus | None = None
+    """Status in the row that was handed over as main build."""
     dependents: Nicknames | None = None
+    """The dependents that were handed over, in this order."""
     hook: Hook | None = None
+    """The hook; of use where the key names the plugin alone."""
     at_least: Annotated[int, Field(ge=0, le=10**6, strict=True)] | None = None
+    """So many of these calls, or more."""
     at_most: Annotated[int, Field(ge=0, le=10**6, strict=True)] | None = None
+    """So many of these calls, or fewer."""
 
     @property
     def bounds(self) -> tuple[int, int | None]:
@@ -118,12 +127,15 @@ class Retry(Entry):
     """A stored task for a failed call; what is None is not looked at."""
 
     plugin: str
+    """The plugin that failed."""
     attempts: Annotated[int, Field(ge=0, le=10**6, strict=True)] | None = None
     """Failures so far."""
     due_in: Duration | None = None
     """Seconds from now until it is due, give or take R-backoff's tolerance; 0: due."""
     hook: Hook | None = None
+    """The hook; of use where the key names the plugin alone."""
     build: Nickname | None = None
+    """The build that the stored payload names first."""
 
 
 class Allowance(Entry):
@@ -136,7 +148,9 @@ class Allowance(Entry):
     about: Nickname
     """Nickname of the build, or of the evaluation for the hooks ``eval_…``."""
     allowed_by: PromiseId
+    """The promise that allows it."""
     plugin: str | None = None
+    """The plugin that it was lost for, or repeated for."""
 
     @classmethod
     def from_yaml(cls, data: Any) -> Any:
@@ -187,6 +201,7 @@ class Expect(Entry):
     lost: tuple[Allowance, ...] | None = None
     """What was lost so far and the contract allows; each must be found, there may be more."""
     repeated: tuple[Allowance, ...] | None = None
+    """What was delivered again so far and the contract allows; each must be found, there may be more."""
     violated: PromiseIds | None = None
     """For a dispatcher that is known to be bad: the promises that it has broken at the end of the run."""
     log: Annotated[str, BeforeValidator(_pattern)] | None = None

@@ -14,8 +14,17 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from hydra_notify_sim.contract import channels, statuses
-from hydra_notify_sim.scenario.base import HOOK_SCHEMA, Entry, Nickname, Status, check_hook, distinct, shown
+from hydra_notify_sim.contract import channels, quirks
+from hydra_notify_sim.scenario.base import (
+    HOOK_SCHEMA,
+    BuildStatus,
+    Entry,
+    Nickname,
+    check_hook,
+    choose,
+    distinct,
+    shown,
+)
 from hydra_notify_sim.scenario.durations import Duration
 from hydra_notify_sim.scenario.parts import Names, NamesOrNone, Times
 from hydra_notify_sim.scenario.promise_ids import PromiseIds
@@ -39,16 +48,18 @@ class GivenBuild(Entry):
     name: str | None = None
     """Name and version of the package (``builds.nixname``); None: one is made up."""
     system: str = "x86_64-linux"
+    """The platform that it is built on."""
     needs: NamesOrNone = ()
     """Builds that this one depends on: if one of them fails, this one fails with it."""
     steps: Annotated[int, Field(ge=1, le=1000, strict=True)] = 1
     """Steps that building it takes; all but the last are dependencies of its own derivation."""
     outputs: NamesOrNone = ("out",)
+    """Names of its outputs."""
     products: Annotated[int, Field(ge=0, le=1000, strict=True)] = 0
     """How many products a successful build has."""
     metrics: dict[str, Annotated[float, Field(strict=True)]] = Field(default_factory=dict)
     """Metrics of a successful build, by name."""
-    finished: Status | None = None
+    finished: BuildStatus | None = None
     """It was finished before the story begins, with this status."""
     pending: bool = Field(default=False, strict=True)
     """With ``finished``: its mark is still there, for it was never announced."""
@@ -59,12 +70,6 @@ class GivenBuild(Entry):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.finished in statuses.STEP_ONLY:
-            raise PydanticCustomError(
-                "finished",
-                "a build never has the status {name}, only a step",
-                {"name": self.finished.name if self.finished else ""},
-            )
         if self.pending and self.finished is None:
             raise PydanticCustomError(
                 "pending", "'pending' needs 'finished': a mark belongs to a finished build"
@@ -78,11 +83,13 @@ class Raises(Entry):
     """When a plugin's calls fail; ``first`` and ``for`` together: the first calls for that build."""
 
     always: bool = Field(default=False, strict=True)
+    """Every call."""
     first: Times | None = None
     """Only so many calls, from the first one."""
     for_: Names | None = Field(default=None, validation_alias="for", serialization_alias="for")
     """Only calls whose main build is one of these."""
     message: Annotated[str, Field(min_length=1)] = DEFAULT_MESSAGE
+    """What the exception says."""
 
     @classmethod
     def from_yaml(cls, data: Any) -> Any:
@@ -142,6 +149,7 @@ class GivenPlugin(Entry):
     ] = channels.CHANNELS
     """The hooks that it has; `all` by default."""
     raises: Raises | None = None
+    """Which of its calls fail."""
     takes: Duration = 0.0
     """Seconds that each call takes."""
     holds: bool = Field(default=False, strict=True)
@@ -156,10 +164,13 @@ class Given(Entry):
     )
     """``project:name``."""
     builds: dict[Nickname, GivenBuild] = Field(default_factory=dict)
+    """The builds of the story, by nickname; one that no evaluation queues has its row before the story begins."""
     plugins: dict[Nickname, GivenPlugin] = Field(default_factory=dict)
+    """The dispatcher's plugins, by nickname."""
     dispatcher: Literal["in process", "process"] = "in process"
     """``process``: the story needs signals and sockets, so the dispatcher has to be a process."""
     payloads: channels.PayloadVersion = channels.DEFAULT_PAYLOADS
+    """The form of eval_added and eval_failed: 2026-09 has one field more."""
 
     @model_validator(mode="after")
     def _not_too_many(self) -> Self:
@@ -181,19 +192,42 @@ class Given(Entry):
         return self.jobset.split(":")[0]
 
 
+SENTENCE = r"^\S.*$"
+"""What stands in one line, and does not begin with a space."""
+
+
+def _sentence(value: Any) -> Any:
+    if isinstance(value, str) and (value != value.strip() or len(value.splitlines()) != 1):
+        raise PydanticCustomError("sentence", "say in one line what happens; the rest belongs under why")
+    return value
+
+
+def _quirk(value: Any) -> Any:
+    known = tuple(quirk.id for quirk in quirks.QUIRKS)
+    return choose(value, known, "a quirk that is known")
+
+
+QuirkId = Annotated[str, BeforeValidator(_quirk)]
+"""The id of a known deviation of Hydra's, such as ``hn-stale-clear``."""
+
+
 class Scenario(Entry):
     """One story, as one file tells it."""
 
-    scenario: Annotated[str, Field(min_length=1)]
+    scenario: Annotated[
+        str, BeforeValidator(_sentence), WithJsonSchema({"type": "string", "pattern": SENTENCE})
+    ]
     """One sentence: what happens."""
     why: Annotated[str, Field(min_length=1)]
     """The incident or the promise behind it."""
     exercises: Annotated[PromiseIds, Field(min_length=1)]
     """The promises that the file exists for."""
-    known: dict[str, PromiseIds] = Field(default_factory=dict)
+    known: dict[QuirkId, PromiseIds] = Field(default_factory=dict)
     """Quirk id to the promises that it breaks on dispatchers with that quirk."""
     given: Given = Given()
+    """How the world is when the story begins."""
     story: Annotated[tuple[Step, ...], Field(min_length=1)]
+    """What happens, step by step."""
 
     @cached_property
     def builds(self) -> dict[str, GivenBuild]:

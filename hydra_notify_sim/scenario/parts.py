@@ -220,8 +220,11 @@ class Notification(Entry):
     """A notification that a person sends by hand."""
 
     channel: Channel
+    """The channel; it may be one that nobody listens to."""
     payload: Payload
+    """Its fields, in which nicknames stand for ids, or the whole text, in which {nickname} does."""
     times: Times = 1
+    """How often it is sent."""
     in_: Literal["same transaction", "separate", "rolled back"] = Field(
         default="separate", validation_alias="in", serialization_alias="in"
     )
@@ -232,24 +235,33 @@ class StepRow(Entry):
     """A row of buildsteps, by its build and number."""
 
     build: Nickname
+    """The build that the step belongs to."""
     number: Annotated[int, Field(ge=1, le=10**6, strict=True)] = 1
+    """Number of the step, from 1 (``stepnr``)."""
 
 
 class TaskRows(Entry):
     """Rows of taskretries: those for which all that is given is so."""
 
     plugin: str | None = None
+    """Tasks of this plugin."""
     channel: Channel | None = None
+    """Tasks for events of this channel."""
     payload: Payload | None = None
+    """Tasks with this payload."""
 
 
 class NewTask(Entry):
     """A row of taskretries as a person or an older version left it; nothing about it has to be valid."""
 
     plugin: str
+    """The plugin that it is for; it may be one that is gone."""
     channel: str
+    """The channel of the event."""
     payload: Payload
+    """The payload of the event, as under notify."""
     attempts: Annotated[int, Field(ge=0, le=10**6, strict=True)] = 1
+    """Failures so far."""
     due_in: Duration = 0.0
     """Seconds from now until it is due."""
 
@@ -273,13 +285,19 @@ class DeletedRow(OneRow):
     """The row that goes: ``{build: iso}``, ``{evaluation: e1}``, ``{step: {build: iso}}``, ``{task: {plugin: github}}``."""
 
     build: Nickname | None = None
+    """A build, with its steps."""
     evaluation: Nickname | None = None
+    """An evaluation; its builds stay."""
     step: StepRow | None = None
+    """A step of a build."""
     task: TaskRows | None = None
+    """Every stored task that is so."""
 
 
 class InsertedRow(OneRow):
     """The row that comes: ``{build: iso}`` (given with ``row: later``), or ``{task: {…}}``."""
 
     build: Nickname | None = None
+    """A build that was given with ``row: later``, or deleted."""
     task: NewTask | None = None
+    """A stored task."""

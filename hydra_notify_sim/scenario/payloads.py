@@ -1,7 +1,7 @@
 """Payloads as a story writes them: fields with nicknames, or raw text with ``{nickname}`` in it."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from hydra_notify_sim.contract import channels
 
@@ -67,8 +67,3 @@ def payload_text(
         else:
             texts.append(str(id_of(field)))
     return "\t".join(texts)
-
-
-def ids_from(ids: Mapping[str, int]) -> Callable[[str], int]:
-    """Return a look-up for `payload_text` from a mapping."""
-    return ids.__getitem__

@@ -17,4 +17,16 @@ def check_promise(value: Any) -> str:
 
 
 PromiseId = Annotated[str, BeforeValidator(check_promise), WithJsonSchema({"enum": list(PROMISE_IDS)})]
-PromiseIds = Annotated[tuple[PromiseId, ...], BeforeValidator(as_list), AfterValidator(distinct)]
+PromiseIds = Annotated[
+    tuple[PromiseId, ...],
+    BeforeValidator(as_list),
+    AfterValidator(distinct),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": list(PROMISE_IDS)},
+                {"type": "array", "uniqueItems": True, "items": {"enum": list(PROMISE_IDS)}},
+            ]
+        }
+    ),
+]

@@ -143,10 +143,10 @@ def _tidied(value: Any, members: list[dict[str, str]]) -> Any:
     options = value.get("anyOf")
     if isinstance(options, list) and {"type": "null"} in options and value.get("default", 0) is None:
         options = [option for option in options if option != {"type": "null"}]
-        rest = {key: item for key, item in value.items() if key != "anyOf"}
-        value = {**rest, **options[0]} | (
-            {"description": rest["description"]} if "description" in rest else {}
-        )
+        form = options[0] if len(options) == 1 else {"anyOf": options}
+        value = {**form, **{key: item for key, item in value.items() if key != "anyOf"}}
+    if value.get("default") == 0 and "succeeded" in value.get("enum", ()):
+        value = {**value, "default": "succeeded"}
     return {
         key: _tidied(item, members)
         for key, item in value.items()

@@ -73,6 +73,7 @@ class Dispatcher(StepBase):
     """Start, stop (SIGTERM), crash (SIGKILL), or stop and start the dispatcher."""
 
     dispatcher: Literal["start", "stop", "crash", "restart"]
+    """What is done to it."""
     plugins: NamesOrNone | None = None
     """With start or restart: the plugins of this life, where they are not all that are given."""
 
@@ -102,6 +103,7 @@ class StepEnds(StepBase):
 
     step: Names
     status: StepStatus = statuses.Status.succeeded
+    """How it ends."""
     log: bool = Field(default=True, strict=True)
     """False: there is no log, the payload says ``-``."""
 
@@ -111,9 +113,11 @@ class Finish(StepBase):
 
     finish: Names
     status: FinishStatus = statuses.Status.succeeded
+    """How it ends."""
     same_second: bool = Field(default=False, strict=True)
     """The simulated clock does not move for it."""
     log: bool = Field(default=True, strict=True)
+    """False: its steps have no log, the payload says ``-``."""
 
 
 class Build(StepBase):
@@ -121,8 +125,11 @@ class Build(StepBase):
 
     build: Names
     status: FinishStatus = statuses.Status.succeeded
+    """How it ends."""
     same_second: bool = Field(default=False, strict=True)
+    """The simulated clock does not move for it."""
     log: bool = Field(default=True, strict=True)
+    """False: its steps have no log, the payload says ``-``."""
 
 
 class Substitute(StepBase):
@@ -132,6 +139,7 @@ class Substitute(StepBase):
     already_valid: bool = Field(default=False, strict=True)
     """The outputs were there already: not even a step is written."""
     same_second: bool = Field(default=False, strict=True)
+    """The simulated clock does not move for it."""
 
 
 class Abort(StepBase):
@@ -163,7 +171,9 @@ class MarkOnly(StepBase):
 
     mark_only: Names
     status: FinishStatus = statuses.Status.succeeded
+    """How it ends."""
     same_second: bool = Field(default=False, strict=True)
+    """The simulated clock does not move for it."""
 
 
 class Notify(StepBase):
