@@ -1,0 +1,59 @@
+"""Writes values as SQL literals: fast for the simulator's own names, careful with everybody else's text."""
+
+import re
+from typing import Any
+
+from psycopg import Connection
+from psycopg.pq import Escaping
+
+from hydra_notify_sim import errors
+
+_HARMLESS = re.compile(r"[^'\\\0]*")
+
+Value = int | float | str | bool | None
+
+
+class UnwritableTextError(errors.UsageError):
+    """A text that PostgreSQL cannot hold at all."""
+
+
+class Quoting:
+    """Literals for one connection; its settings decide how a backslash is written."""
+
+    def __init__(self, connection: Connection[Any]) -> None:
+        self._escaping = Escaping(connection.pgconn)
+        self._encoding = connection.info.encoding
+
+    def text(self, text: str) -> str:
+        """Return a text as a literal.
+
+        Raises:
+            UnwritableTextError: it holds a NUL character, or half a surrogate pair.
+
+        """
+        if _HARMLESS.fullmatch(text) is not None:
+            return f"'{text}'"
+        if "\0" in text:
+            raise UnwritableTextError(
+                f"{text[:40]!r} holds a NUL character, which PostgreSQL cannot store or send; take it out"
+            )
+        return self._escaping.escape_literal(text.encode(self._encoding)).decode(self._encoding)
+
+    def value(self, value: Value) -> str:
+        """Return a literal."""
+        if value is None:
+            return "NULL"
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        return repr(value)
+
+    def row(self, *values: Value) -> str:
+        """Return values as a row in parentheses."""
+        return f"({','.join([self.value(value) for value in values])})"
+
+    def notify(self, channel: str, payload: str) -> str:
+        """Return a NOTIFY statement; the channel's name is taken as it is, upper case and all."""
+        quoted = channel.replace('"', '""')
+        return f'NOTIFY "{quoted}",{self.text(payload)}'
