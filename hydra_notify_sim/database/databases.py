@@ -1,0 +1,277 @@
+"""One Hydra database on a server: made or adopted, emptied between runs, never taken from anyone."""
+
+import contextlib
+import time
+from collections.abc import Set as AbstractSet
+from types import TracebackType
+from typing import Any, Self
+
+import psycopg
+from psycopg import conninfo, errors, sql
+
+from hydra_notify_sim.database.cache import TEMPLATE
+from hydra_notify_sim.database.schema import OURS, load
+from hydra_notify_sim.database.server import Server
+from hydra_notify_sim.errors import EnvironmentFailedError, UsageError
+
+_VACUUM_EVERY = 500
+"""Resets after which the dead rows of all tables are cleared away."""
+_VACUUM_ROWS = 50_000
+"""Deleted rows after which they are, too."""
+_WAIT_FOR_LOCKS = "5s"
+_GONE_WITHIN = 10.0
+"""Seconds within which a terminated backend has to be gone."""
+_POLL = 0.0005
+_CONNECT_WITHIN = 10
+
+_COMMENT = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()"
+# What someone put into a database: relations, functions, types and schemas that neither the system
+# nor an extension brought.
+_CONTENTS = """
+WITH foreign_schema AS (
+  SELECT oid, nspname FROM pg_namespace
+  WHERE nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema'
+), of_extension AS (
+  SELECT objid FROM pg_depend WHERE deptype = 'e'
+)
+SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN foreign_schema n ON n.oid = c.relnamespace
+WHERE c.oid NOT IN (SELECT objid FROM of_extension) AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+UNION ALL
+SELECT n.nspname || '.' || p.proname || '()' FROM pg_proc p JOIN foreign_schema n ON n.oid = p.pronamespace
+WHERE p.oid NOT IN (SELECT objid FROM of_extension)
+UNION ALL
+SELECT n.nspname || '.' || t.typname FROM pg_type t JOIN foreign_schema n ON n.oid = t.typnamespace
+WHERE t.oid NOT IN (SELECT objid FROM of_extension) AND t.typtype IN ('d', 'e')
+UNION ALL
+SELECT nspname FROM foreign_schema
+WHERE nspname <> 'public' AND oid NOT IN (SELECT objid FROM of_extension)
+ORDER BY 1
+"""
+_HOLDERS = """
+SELECT string_agg(format('%s (pid %s, %s)', coalesce(nullif(application_name, ''), 'unnamed'), pid, state), ', ')
+FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL
+  AND backend_type = 'client backend'
+"""
+_OTHERS = """
+SELECT pid FROM pg_stat_activity
+WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+  AND NOT pid = ANY(%s)
+"""
+
+
+class Database:
+    """A Hydra database that is ours to fill and to empty; a context manager that closes its connection."""
+
+    def __init__(self, server: Server, name: str) -> None:
+        """Use `prepare` to get one: it sees to it that the database exists and is ours."""
+        self.server = server
+        self.name = name
+        self._control: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._resets = 0
+        self._deleted = 0
+
+    @property
+    def dsn(self) -> str:
+        """The connection string; on a user's server it may hold a password."""
+        return self.server.dsn(self.name)
+
+    def connect(self, application_name: str) -> psycopg.Connection[tuple[Any, ...]]:
+        """Open a connection in autocommit mode.
+
+        Raises EnvironmentFailedError if the server does not let us in.
+        """
+        return _connect(self.server, self.name, application_name)
+
+    def reset(self) -> None:
+        """Delete every row and start every sequence again, as `prepare` left them (about 0.2 ms).
+
+        Readers do not hold it up. A transaction that holds rows locked is waited for, 5 seconds at most.
+        What another connection inserts and has not committed stays: end its transactions first.
+        Raises EnvironmentFailedError if rows stay locked, or the server does not answer.
+        """
+        try:
+            self._deleted += self._reset_once()
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            if isinstance(error, errors.LockNotAvailable):
+                raise self._locked() from error
+            # The connection is gone, as after a restart of the server, or two of us deleted crosswise.
+            if self._control is not None and not self._control.closed and error.sqlstate is None:
+                self._control.close()
+            self._deleted += self._reset_again()
+        self._resets += 1
+        if self._resets % _VACUUM_EVERY == 0 or self._deleted >= _VACUUM_ROWS:
+            self._deleted = 0
+            self._controlling().execute("VACUUM")
+
+    def terminate_others(self, keep: AbstractSet[int] = frozenset()) -> None:
+        """End every other session in this database but those of the backends `keep`; return when they are gone.
+
+        Raises EnvironmentFailedError if one is still there after ten seconds.
+        """
+        control = self._controlling()
+        spared = sorted(keep)
+        control.execute(f"SELECT pg_terminate_backend(pid) FROM ({_OTHERS}) AS other", [spared])
+        deadline = time.monotonic() + _GONE_WITHIN
+        while left := control.execute(_OTHERS, [spared]).fetchall():
+            if time.monotonic() > deadline:
+                pids = ", ".join(str(pid) for (pid,) in left)
+                raise EnvironmentFailedError(
+                    f"Sessions in database {self.name} do not end (pid {pids}), {_GONE_WITHIN:.0f} s after being told."
+                )
+            time.sleep(_POLL)
+            # One that was just coming in when we told the others is told now.
+            control.execute(f"SELECT pg_terminate_backend(pid) FROM ({_OTHERS}) AS other", [spared])
+
+    @property
+    def control_pid(self) -> int:
+        """The backend of the connection on which this object works; never ended by `terminate_others`."""
+        return self._controlling().info.backend_pid
+
+    def close(self) -> None:
+        """Close our own connection; the database stays."""
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Database {self.name} on {self.server!r}>"
+
+    def _controlling(self) -> psycopg.Connection[tuple[Any, ...]]:
+        if self._control is None or self._control.closed:
+            self._control = self.connect("hydra-notify-sim control")
+            self._control.execute(f"SET lock_timeout = '{_WAIT_FOR_LOCKS}'")
+            # As a replica, triggers and foreign keys stay silent. It takes a superuser, or a right granted
+            # since PostgreSQL 15; without it the function's order of tables does, and is slower.
+            with contextlib.suppress(errors.InsufficientPrivilege):
+                self._control.execute("SET session_replication_role = replica")
+        return self._control
+
+    def _reset_once(self) -> int:
+        row = self._controlling().execute("SELECT hydra_notify_sim.reset()").fetchone()
+        return int(row[0]) if row is not None else 0
+
+    def _reset_again(self) -> int:
+        try:
+            return self._reset_once()
+        except errors.LockNotAvailable as error:
+            raise self._locked() from error
+        except psycopg.Error as error:
+            raise EnvironmentFailedError(f"Database {self.name} could not be emptied: {error}") from error
+
+    def _locked(self) -> EnvironmentFailedError:
+        row = self._controlling().execute(_HOLDERS).fetchone()
+        who = row[0] if row is not None and row[0] else "sessions that have ended meanwhile"
+        return EnvironmentFailedError(
+            f"Database {self.name} could not be emptied: rows were still locked after {_WAIT_FOR_LOCKS}. "
+            f"In a transaction: {who}. End it, or terminate_others()."
+        )
+
+
+def prepare(server: Server, name: str | None = None, *, wipe: str | None = None) -> Database:
+    """Return a Hydra database on a server; made if need be, its rows left as they are if it is ours already.
+
+    `name` is the server's own choice by default (`Server.database`). On a user's server a database is ours if
+    its comment says so; an empty one is adopted; any other is refused, unless `wipe` is its very name: then
+    everything in it is dropped. Raises UsageError for a database that is not ours, and EnvironmentFailedError
+    if it cannot be reached or made.
+    """
+    name = server.database if name is None else name
+    if wipe is not None and wipe != name:
+        raise UsageError(
+            f"Told to wipe {wipe!r}, but the database to be used is {name!r}. Nothing was touched."
+        )
+    created = _create_if_missing(server, name)
+    with _connect(server, name, "hydra-notify-sim prepare") as connection:
+        try:
+            if created and server.own:  # copied with its tables from the template
+                _mark_ours(connection, name, server.schema.comment)
+            elif not server.own or wipe is not None:
+                _take(connection, server, name, wipe=wipe is not None)
+        except psycopg.Error as error:
+            raise EnvironmentFailedError(f"Database {name} could not be made ready: {error}") from error
+    return Database(server, name)
+
+
+def _take(connection: psycopg.Connection[Any], server: Server, name: str, *, wipe: bool) -> None:
+    """Make sure that the database is ours and has our server's schema, without a row if it had to be loaded."""
+    row = connection.execute(_COMMENT).fetchone()
+    comment = str(row[0] or "") if row is not None else ""
+    if comment == server.schema.comment and not wipe:
+        return
+    contents = [str(found) for (found,) in connection.execute(_CONTENTS).fetchall()]
+    if contents and not wipe and not comment.startswith(OURS):
+        some = ", ".join(contents[:5]) + (", …" if len(contents) > 5 else "")
+        raise UsageError(
+            f"Database {name!r} is not empty and not a test database of ours ({len(contents)} objects: {some}). "
+            f"It was left as it is. Name another, or an empty one; or, if all of it may be deleted, "
+            f"say so with --wipe {name}."
+        )
+    with connection.transaction():
+        if contents:
+            _drop_everything(connection)
+        load(connection, server.schema)
+        _mark_ours(connection, name, server.schema.comment)
+
+
+def _drop_everything(connection: psycopg.Connection[Any]) -> None:
+    schemas = connection.execute(
+        "SELECT nspname FROM pg_namespace WHERE nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema'"
+    ).fetchall()
+    for (schema,) in schemas:
+        connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema)))
+    connection.execute("CREATE SCHEMA public")
+
+
+def _mark_ours(connection: psycopg.Connection[Any], name: str, comment: str) -> None:
+    connection.execute(
+        sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(comment))
+    )
+
+
+def _create_if_missing(server: Server, name: str) -> bool:
+    """Tell whether the database had to be made."""
+    if server.own and name == server.database:
+        return False
+    try:
+        with _connect(server, "postgres", "hydra-notify-sim prepare") as connection:
+            if (
+                connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone()
+                is not None
+            ):
+                return False
+            template = TEMPLATE if server.own else "template0"
+            connection.execute(
+                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                    sql.Identifier(name), sql.Identifier(template)
+                )
+            )
+    except errors.DuplicateDatabase:  # someone else was faster
+        return False
+    except EnvironmentFailedError:
+        return False  # no way into the database `postgres`: the next connection tells what is the matter
+    except psycopg.Error as error:
+        raise EnvironmentFailedError(
+            f"Database {name} does not exist and could not be made: {error}"
+        ) from error
+    return True
+
+
+def _connect(server: Server, name: str, application_name: str) -> psycopg.Connection[tuple[Any, ...]]:
+    dsn = server.dsn(name)
+    timeout = conninfo.conninfo_to_dict(dsn).get("connect_timeout") or _CONNECT_WITHIN
+    try:
+        return psycopg.connect(
+            dsn, autocommit=True, application_name=application_name, connect_timeout=int(timeout)
+        )
+    except psycopg.OperationalError as error:
+        said = str(error).strip().split("\n")[0]
+        raise EnvironmentFailedError(f"Database {name} cannot be reached: {said}") from None
