@@ -12,6 +12,7 @@ import click
 from hydra_notify_sim import checks, errors, history
 from hydra_notify_sim.checks.verdicts import Judgements
 from hydra_notify_sim.cli import ending, running
+from hydra_notify_sim.contract import profiles
 from hydra_notify_sim.engine import events
 from hydra_notify_sim.reports import directory, terminal
 
@@ -20,7 +21,7 @@ from hydra_notify_sim.reports import directory, terminal
 @click.argument("paths", metavar="HISTORY...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--profile",
-    type=click.Choice(["strict", "manual", "upstream"]),
+    type=click.Choice(profiles.PROFILES),
     help="Judge by this profile.  [default: the one it was played with]",
 )
 @click.option("--json", "json_name", metavar="FILE", help="Write a JSON report; - is standard output.")
@@ -63,7 +64,7 @@ def judge_all(files: Sequence[Path], profile: str | None, command_line: str = ""
         started = time.monotonic()
         try:
             source = history.SavedHistory(file)
-            judged = checks.judge(source, profile)
+            judged = checks.judge(source, profiles.named(profile) if profile else None)
         except Exception as error:  # noqa: BLE001 - reported as the harness's fault, told apart from the dispatcher's
             yield events.ScenarioFailed(name, file, sentence, error, again)
             continue

@@ -2,6 +2,7 @@
 
 import click
 
+from hydra_notify_sim.contract import channels
 from hydra_notify_sim.dispatcher.command import run
 
 
@@ -27,9 +28,23 @@ from hydra_notify_sim.dispatcher.command import run
     help="Serve Prometheus metrics on this port of the loopback interface.",
 )
 @click.option("--once", is_flag=True, help="Handle what is pending now, and end.")
-def command(*, dsn: str, plugins: tuple[str, ...], metrics_port: int | None, once: bool) -> int:
+@click.option(
+    "--payloads",
+    type=click.Choice(channels.PAYLOAD_VERSIONS),
+    default=channels.DEFAULT_PAYLOADS,
+    show_default=True,
+    help="Which version of the payloads Hydra sends.",
+)
+def command(
+    *,
+    dsn: str,
+    plugins: tuple[str, ...],
+    metrics_port: int | None,
+    once: bool,
+    payloads: channels.PayloadVersion,
+) -> int:
     """Run the reference dispatcher on a Hydra database until SIGTERM or Ctrl-C.
 
     Never beside a live hydra-notify: two dispatchers on one database clear each other's marks.
     """
-    return run(dsn, list(plugins), metrics_port, once)
+    return run(dsn, plugins, metrics_port=metrics_port, once=once, payloads=payloads)

@@ -9,11 +9,11 @@ import click
 
 from hydra_notify_sim import engine, scenario
 from hydra_notify_sim.cli import ending, running, selection
+from hydra_notify_sim.contract import profiles
 from hydra_notify_sim.reports import directory, junit, safe, terminal, words
 from hydra_notify_sim.reports.report import Report
 
 DSN_VARIABLE = "HYDRA_NOTIFY_SIM_DSN"
-PROFILES = ("strict", "manual", "upstream")
 
 Loaded = tuple[Path, scenario.Scenario, str]
 
@@ -32,8 +32,8 @@ Loaded = tuple[Path, scenario.Scenario, str]
 )
 @click.option(
     "--profile",
-    type=click.Choice(PROFILES),
-    default="strict",
+    type=click.Choice(profiles.PROFILES),
+    default=profiles.DEFAULT_PROFILE,
     show_default=True,
     help="Which promises are judged.",
 )
@@ -88,6 +88,8 @@ def command(
     selected = [one for one in loaded if matches is None or matches(one[0].stem)]
     if dry_run:
         return _look(selected, len(loaded))
+    source = click.get_current_context().get_parameter_source("dsn")
+    from_option = source is click.core.ParameterSource.COMMANDLINE
     options = engine.Options(
         dispatcher=dispatcher,
         profile=profile,
@@ -96,14 +98,13 @@ def command(
         schema=schema,
         wipe=wipe,
         stop_at_first=stop_at_first,
-        command=again(
-            paths,
-            expression=expression,
+        command=_again(
             dispatcher=dispatcher,
             profile=profile,
             seed=seed,
             schema=schema,
             wipe=wipe,
+            dsn=dsn if from_option else None,
         ),
     )
     reports: list[Report] = []
@@ -118,25 +119,19 @@ def command(
     return running.Delivery(reports, screen).play(engine.play_all(selected, options))
 
 
-def again(
-    paths: Sequence[Path],
-    *,
-    expression: str | None,
-    dispatcher: str,
-    profile: str,
-    seed: int,
-    schema: Path | None,
-    wipe: str | None,
+def _again(
+    *, dispatcher: str, profile: str, seed: int, schema: Path | None, wipe: str | None, dsn: str | None
 ) -> str:
-    """Return the command line that plays this again: what differs from the defaults, and no DSN.
+    """Return the command line that plays this again, without its paths: what differs from the defaults.
 
-    A DSN is the machine's affair and may carry a password; the environment variable keeps it out of the command.
+    ``dsn`` only if it was given as an option and not by the environment; one with a password is left out, for the
+    command is shown.
     """
-    parts = [ending.PROGRAM, "replay", *map(str, paths)]
-    parts += ["-k", expression] if expression is not None else []
+    parts = [ending.PROGRAM, "replay"]
     parts += ["--dispatcher", dispatcher] if dispatcher != "reference" else []
-    parts += ["--profile", profile] if profile != "strict" else []
-    parts += ["--seed", str(seed)]
+    parts += ["--profile", profile] if profile != profiles.DEFAULT_PROFILE else []
+    parts += ["--seed", str(seed)] if seed else []
+    parts += ["--dsn", dsn] if dsn and not safe.has_password(dsn) else []
     parts += ["--schema", str(schema)] if schema else []
     parts += ["--wipe", wipe] if wipe else []
     return shlex.join(parts)

@@ -1,0 +1,52 @@
+"""``db``: a throw-away Hydra database for as long as the command runs."""
+
+import sys
+import threading
+from pathlib import Path
+
+import click
+from psycopg import conninfo
+
+from hydra_notify_sim import database
+from hydra_notify_sim.cli import ending
+
+
+@click.command("db")
+@click.option(
+    "--dsn",
+    envvar="HYDRA_NOTIFY_SIM_DSN",
+    help="A PostgreSQL server to use, instead of one of our own.  [env: HYDRA_NOTIFY_SIM_DSN]",
+)
+@click.option(
+    "--schema",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="A Hydra checkout's hydra.sql, instead of our tables.",
+)
+def command(*, dsn: str | None, schema: Path | None) -> int:
+    """Start a throw-away database with Hydra's tables, print its DSN, and keep it until Ctrl-C.
+
+    The DSN is all that is printed on standard output. SIGTERM ends it like Ctrl-C; both are exit status 0.
+    """
+    try:
+        with database.start_server(dsn=dsn or None, schema=schema) as server:
+            prepared = database.prepare(server, "hydra")
+            try:
+                _offer(prepared.dsn)
+                threading.Event().wait()
+            finally:
+                prepared.close()
+    except KeyboardInterrupt:  # how it is meant to end
+        ending.say("The database is gone.")
+    return 0
+
+
+def _offer(dsn: str) -> None:
+    """Print a DSN; its password, if it has one, is the user's already and is left out."""
+    parts = conninfo.conninfo_to_dict(dsn)
+    if parts.pop("password", None) is not None:
+        ending.say("The password is left out of the DSN: give it by PGPASSWORD or a password file.")
+        dsn = conninfo.make_conninfo(**parts)
+    sys.stdout.write(f"{dsn}\n")
+    sys.stdout.flush()
+    ending.say("A Hydra database is ready. Ctrl-C ends it, and nothing of it stays.")
