@@ -45,7 +45,7 @@ from hydra_notify_sim.scenario.steps import (
     StepEnds,
     Substitute,
 )
-from hydra_notify_sim.scenario.write import write
+from hydra_notify_sim.scenario.write import to_yaml
 
 __all__ = [
     "POINTS",
@@ -102,5 +102,5 @@ __all__ = [
     "load_text",
     "parse_duration",
     "payload_text",
-    "write",
+    "to_yaml",
 ]

@@ -1,7 +1,7 @@
 """What all parts of a scenario have in common: frozen, no unknown keys, nicknames, names of statuses."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Self
 
@@ -158,12 +158,21 @@ Hook = Annotated[str, BeforeValidator(check_hook), WithJsonSchema(HOOK_SCHEMA)]
 """A hook, which has the name of its channel."""
 
 
-def status_of(value: Any) -> statuses.Status:
-    """Read the name of a status."""
-    if isinstance(value, statuses.Status):
-        return value
-    names = tuple(status.name for status in statuses.Status)
-    return statuses.Status[choose(value, names, "a status")]
+def status_among(expected: Iterable[statuses.Status]) -> Callable[[Any], statuses.Status]:
+    """Return what reads the name of a status; for a name that is none, its error lists the expected ones."""
+    names = tuple(status.name for status in expected)
+
+    def read(value: Any) -> statuses.Status:
+        if isinstance(value, statuses.Status):
+            return value
+        if isinstance(value, str) and value in statuses.Status.__members__:
+            return statuses.Status[value]
+        return statuses.Status[choose(value, names, "a status")]
+
+    return read
+
+
+BUILD_STATUSES = tuple(status for status in statuses.Status if status not in statuses.STEP_ONLY)
 
 
 def _status_name(value: statuses.Status) -> str:
@@ -185,7 +194,7 @@ def _build_status(value: statuses.Status) -> statuses.Status:
 
 Status = Annotated[
     statuses.Status,
-    BeforeValidator(status_of),
+    BeforeValidator(status_among(statuses.Status)),
     PlainSerializer(_status_name),
     WithJsonSchema(enum_schema(statuses.Status)),
 ]
@@ -193,8 +202,9 @@ Status = Annotated[
 
 BuildStatus = Annotated[
     Status,
+    BeforeValidator(status_among(BUILD_STATUSES)),
     AfterValidator(_build_status),
-    WithJsonSchema(enum_schema(status for status in statuses.Status if status not in statuses.STEP_ONLY)),
+    WithJsonSchema(enum_schema(BUILD_STATUSES)),
 ]
 """A status that a build can have."""
 

@@ -62,7 +62,7 @@ class Call(Entry):
         if not isinstance(data, dict):
             raise PydanticCustomError(
                 "call",
-                "write returned, raised, cut off, or {{build: …}}, not {shown}",
+                "write returned, raised, cut off, or {build: …}, not {shown}",
                 {"shown": shown(data)},
             )
         return data
@@ -118,7 +118,7 @@ Calls = Annotated[
     Discriminator(
         _kind,
         custom_error_type="calls",
-        custom_error_message="write a list of calls in their order, [] for none, or {{build: …, at_least: …}}",
+        custom_error_message="write a list of calls in their order, [] for none, or {build: …, at_least: …}",
     ),
 ]
 
@@ -161,7 +161,7 @@ class Allowance(Entry):
         if len(hooks) != 1:
             raise PydanticCustomError(
                 "allowance",
-                "name one hook and what it was about, as in {{cached_build_finished: hello, allowed_by: C-gone}}",
+                "name one hook and what it was about, as in {cached_build_finished: hello, allowed_by: C-gone}",
                 {"valid": list(channels.CHANNELS)},
             )
         rest = {key: value for key, value in data.items() if key != hooks[0]}

@@ -1,5 +1,6 @@
 """Scenario files into scenarios: all problems of all files in one error, each with its line and column."""
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from pydantic import ValidationError
 
 from hydra_notify_sim.scenario import document as documents
 from hydra_notify_sim.scenario import sentences, story
-from hydra_notify_sim.scenario.base import Reading
+from hydra_notify_sim.scenario.base import NICKNAME, Reading
 from hydra_notify_sim.scenario.document import Document, DocumentError
 from hydra_notify_sim.scenario.model import Scenario
 from hydra_notify_sim.scenario.problems import Finding, Path_, Problem, ScenarioFileError, key_text
@@ -124,7 +125,11 @@ def _without(value: dict[str, Any], wrong: Iterable[Path_]) -> tuple[Scenario, d
         entries = (given or {}).get(kind, {})
         if not isinstance(entries, dict):
             return None
-        world[kind] = {name: {} if (kind, name) in bad_given else entry for name, entry in entries.items()}
+        world[kind] = {
+            name: {} if (kind, name) in bad_given else entry
+            for name, entry in entries.items()
+            if re.match(NICKNAME, name)
+        }
     try:
         scenario = Scenario.model_validate(
             {

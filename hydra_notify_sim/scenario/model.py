@@ -98,7 +98,7 @@ class Raises(Entry):
             return {"always": True}
         if not isinstance(data, dict):
             raise PydanticCustomError(
-                "raises", "write always, {{first: 2}} or {{for: build}}, not {shown}", {"shown": shown(data)}
+                "raises", "write always, {first: 2} or {for: build}, not {shown}", {"shown": shown(data)}
             )
         return data
 

@@ -18,6 +18,7 @@ from hydra_notify_sim.scenario.base import (
     distinct,
     enum_schema,
     shown,
+    status_among,
 )
 from hydra_notify_sim.scenario.durations import Duration
 
@@ -76,8 +77,18 @@ def _step_status(value: statuses.Status) -> statuses.Status:
     return value
 
 
-FinishStatus = Annotated[Status, AfterValidator(_finish_status), WithJsonSchema(enum_schema(FINISH_STATUSES))]
-StepStatus = Annotated[Status, AfterValidator(_step_status), WithJsonSchema(enum_schema(STEP_STATUSES))]
+FinishStatus = Annotated[
+    Status,
+    BeforeValidator(status_among(FINISH_STATUSES)),
+    AfterValidator(_finish_status),
+    WithJsonSchema(enum_schema(FINISH_STATUSES)),
+]
+StepStatus = Annotated[
+    Status,
+    BeforeValidator(status_among(STEP_STATUSES)),
+    AfterValidator(_step_status),
+    WithJsonSchema(enum_schema(STEP_STATUSES)),
+]
 
 
 def _failure(value: Any) -> Any:
@@ -275,8 +286,8 @@ class OneRow(Entry):
         if len(given) != 1:
             raise PydanticCustomError(
                 "row",
-                "name one row: a {kinds}",
-                {"kinds": ", or a ".join(self.keys()), "valid": list(self.keys())},
+                "name one row: {kinds}",
+                {"kinds": " or ".join(self.keys()), "valid": list(self.keys())},
             )
         return self
 

@@ -78,7 +78,7 @@ def _check(data: dict[str, Any]) -> None:
             "point", "there is one {name}: write it without '{which}'", {"name": name, "which": shown(which)}
         )
     if name in NUMBERED_POINTS and which is None:
-        raise PydanticCustomError("point", "{name} needs a number: {{{name}: 1}}", {"name": name})
+        raise PydanticCustomError("point", "{name} needs a number: {{name}: 1}", {"name": name})
     if which is None or (isinstance(which, int) and not isinstance(which, bool) and 1 <= which < 10**9):
         return
     if name in NUMBERED_POINTS or not isinstance(which, str):

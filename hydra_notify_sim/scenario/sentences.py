@@ -64,10 +64,10 @@ def _finding(details: Any) -> Finding:
         return Finding(path, f"'{word}' is not valid here", hint_for(word, valid), at_key)
     if kind in _PLAIN:
         given = details["input"]
-        text = f"'{shown(given)}'" if isinstance(given, str | int | float) else shown(given)
+        text = f"'{shown(given)}'" if isinstance(given, str) else shown(given)
         message = _PLAIN[kind].format(input=text, **context)
         if kind == "string_type" and isinstance(given, int | float):
-            message += " (in quotes it is a text)"
+            message += "; in quotes it is a text"
         return Finding(path, message, at_key=at_key)
     hint = hint_for(str(context.get("value", "")), context["valid"]) if "valid" in context else ""
     return Finding(path, details["msg"], hint, at_key)

@@ -25,7 +25,7 @@ _NOT_IN_FLOW = re.compile(r"[,\[\]{}:]")
 _ESCAPED = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 
 
-def write(scenario: Scenario) -> str:
+def to_yaml(scenario: Scenario) -> str:
     """Return the text of a scenario file, with a newline at its end."""
     data = scenario.model_dump(by_alias=True, exclude_defaults=True)
     data["story"] = [_ordered(step) for step in data["story"]]
