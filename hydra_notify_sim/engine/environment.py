@@ -1,0 +1,77 @@
+"""The server, the database and the connections that scenarios are played on, kept from one to the next."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from hydra_notify_sim import database
+
+
+class Environment:
+    """One clean Hydra database, with the harness's connection and a pool for dispatchers in this process."""
+
+    def __init__(self, prepared: database.Database) -> None:
+        self.database = prepared
+        self.connection: psycopg.Connection[Any] = prepared.connect("hydra-notify-sim harness")
+        self._free: list[psycopg.Connection[Any]] = []
+        self._dirty = True
+
+    def clean(self) -> None:
+        """Make the database empty; a dispatcher of an earlier scenario is gone by now."""
+        self.database.reset()
+
+    def connect(self, application_name: str) -> psycopg.Connection[Any]:
+        """Hand out a connection for a dispatcher, one that is free if there is one."""
+        while self._free:
+            connection = self._free.pop()
+            if not connection.closed:
+                return connection
+        return self.database.connect(application_name)
+
+    def release(self, connection: psycopg.Connection[Any]) -> None:
+        """Take a dispatcher's connection back; one that was cut, or is in the middle of something, is closed."""
+        try:
+            idle = connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+            if not idle or connection.closed:
+                connection.close()
+                return
+            connection.execute("UNLISTEN *")
+            connection.pgconn.consume_input()
+            while connection.pgconn.notifies():
+                pass
+        except psycopg.Error:
+            connection.close()
+            return
+        self._free.append(connection)
+
+    def forget_connections(self) -> None:
+        """Give up every connection: the server takes them away."""
+        for connection in self._free:
+            connection.close()
+        self._free.clear()
+        self.connection.close()
+
+    def reconnect(self) -> None:
+        """Open the harness's own connection again."""
+        self.connection = self.database.connect("hydra-notify-sim harness")
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.forget_connections()
+        self.database.close()
+
+
+@contextmanager
+def opened(
+    dsn: str | None, schema: Path | None, wipe: str | None, name: str = "hydra"
+) -> Iterator[Environment]:
+    """Start or reach a server, prepare a database in it, and give both back at the end."""
+    with database.start_server(dsn=dsn, schema=schema) as server:
+        environment = Environment(database.prepare(server, name, wipe=wipe))
+        try:
+            yield environment
+        finally:
+            environment.close()

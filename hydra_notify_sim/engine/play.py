@@ -1,0 +1,269 @@
+"""Plays one scenario: each step in its order, held calls and steps at points in theirs.
+
+After every step a running dispatcher settles before the next one is played, unless it is held at a point or in
+a call; what should catch it in the middle of something is played there, with ``at`` (docs/decisions/0010).
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from hydra_notify_sim import errors, history
+from hydra_notify_sim.engine import expectations
+from hydra_notify_sim.engine.actors import Actors
+from hydra_notify_sim.engine.events import Expectation
+from hydra_notify_sim.recorders.recorder import Behaviour
+from hydra_notify_sim.scenario import steps as verbs
+from hydra_notify_sim.scenario.expect import Expect
+from hydra_notify_sim.scenario.model import Scenario
+from hydra_notify_sim.targets.points import Armed
+from hydra_notify_sim.targets.target import Target
+
+
+class StoryError(errors.UsageError):
+    """The story asks for something that cannot be, which only playing it could tell."""
+
+
+@dataclass
+class Played:
+    """What playing a scenario leaves behind, beside the history."""
+
+    expectations: list[Expectation] = field(default_factory=list)
+    violated: list[tuple[Expect, int]] = field(default_factory=list)
+    """The ``violated`` expectations, which are looked at when all is judged."""
+    missed: list[str] = field(default_factory=list)
+    """Points that were never reached, with the reason."""
+
+
+class Player:
+    """Plays the steps of one scenario on one target."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        target: Target,
+        actors: Actors,
+        behaviours: dict[str, Behaviour],
+        restart_server: Callable[[], None],
+    ) -> None:
+        self.scenario = scenario
+        self.target = target
+        self.actors = actors
+        self.behaviours = behaviours
+        self.played = Played()
+        self._restart_server = restart_server
+        self._story: Iterator[verbs.StepBase] = iter(())
+        self._armed: list[tuple[Armed, int]] = []
+        self._line = 0
+        target.on_hold = self._hold
+        self._verbs: dict[type[verbs.StepBase], Callable[..., None]] = {
+            verbs.Dispatcher: self._dispatcher,
+            verbs.Evaluate: lambda step: actors.evaluate(step.evaluate),
+            verbs.Start: lambda step: actors.start(step.start),
+            verbs.StepEnds: lambda step: actors.step(step.step, step.status, log=step.log),
+            verbs.Finish: self._finish,
+            verbs.Build: self._build,
+            verbs.Substitute: self._substitute,
+            verbs.Abort: lambda step: actors.abort(step.abort),
+            verbs.Cancel: self._cancel,
+            verbs.Restart: lambda step: actors.restart(step.restart),
+            verbs.Bump: lambda step: actors.bump(step.bump),
+            verbs.MarkOnly: self._mark_only,
+            verbs.Notify: lambda step: actors.notify(step.notify),
+            verbs.Delete: lambda step: actors.delete(step.delete),
+            verbs.Insert: lambda step: actors.insert(step.insert),
+            verbs.Connection: lambda step: target.lose_connection(reply_lost=step.reply_lost),
+            verbs.Postgres: self._postgres,
+            verbs.Release: self._release,
+            verbs.Advance: self._advance,
+            verbs.Settle: self._settle,
+            verbs.ExpectStep: self._expect,
+        }
+
+    def play(self) -> Played:
+        """Play the whole story, and let the dispatcher settle at its end."""
+        self._play_all(self.scenario.story)
+        self.target.settle()
+        self._note_missed()
+        return self.played
+
+    # One step after the other
+
+    def _play_all(self, steps: Iterable[verbs.StepBase]) -> None:
+        outer, self._story = self._story, _one_by_one(steps)
+        try:
+            for step in self._story:
+                self._play(step)
+        finally:
+            self._story = outer
+
+    def _play(self, step: verbs.StepBase) -> None:
+        self._line = step.line
+        if step.at is not None:
+            self._arm(step)
+        self._verbs[type(step)](step)
+        self.target.settle()
+        if not self.target.inside:
+            self._note_missed()
+
+    def _arm(self, step: verbs.StepBase) -> None:
+        assert step.at is not None
+        armed = Armed(step.at.name, step.at.which, lambda: self._play_all(step.do), hook=step.at.hook or "")
+        self._armed.append((self.target.points.arm(armed), step.line))
+
+    def _note_missed(self) -> None:
+        """Say of each point whose step is over that it was never reached: the scenario is not exercised."""
+        for armed, line in self._armed:
+            if not armed.reached:
+                self.target.points.disarm(armed)
+                reason = f"line {line}: the point {armed} was never reached"
+                self.played.missed.append(reason)
+                self._record(history.PointMissed(t=self._now, point=str(armed), reason=reason))
+        self._armed.clear()
+
+    def _hold(self, plugin: str) -> None:
+        """Go on with the story while a plugin's call stays open, until it is released or the dispatcher is gone."""
+        behaviour = self.behaviours[plugin]
+        for step in self._story:
+            self._play(step)
+            if not behaviour.holds or not self.target.inside:
+                return
+
+    # The dispatcher
+
+    def _dispatcher(self, step: verbs.Dispatcher) -> None:
+        match step.dispatcher:
+            case "start":
+                self._start(step)
+            case "stop":
+                self._needs_dispatcher("stop")
+                self.target.stop()
+            case "crash":
+                self._needs_dispatcher("crash")
+                self.target.crash()
+            case "restart":
+                self._needs_dispatcher("restart")
+                self.target.stop()
+                if self.target.alive:
+                    raise StoryError(
+                        f"{self._where()}: the dispatcher is held in the middle of an event, so it cannot restart here. "
+                        "Use crash and start, or restart it after it was released."
+                    )
+                self._start(step)
+
+    def _start(self, step: verbs.Dispatcher) -> None:
+        if self.target.alive:
+            raise StoryError(f"{self._where()}: the dispatcher is running already")
+        names = step.plugins if step.plugins is not None else tuple(self.behaviours)
+        self.target.start({name: self.behaviours[name] for name in names})
+
+    def _needs_dispatcher(self, what: str) -> None:
+        if not self.target.alive:
+            raise StoryError(
+                f"{self._where()}: there is no dispatcher to {what}: it was not started, or has ended by itself"
+            )
+
+    def _release(self, step: verbs.Release) -> None:
+        self.behaviours[step.release].holds = False
+
+    def _settle(self, _step: verbs.Settle) -> None:
+        if self.target.inside:
+            raise StoryError(
+                f"{self._where()}: the dispatcher is held in the middle of an event and cannot settle here"
+            )
+
+    def _postgres(self, _step: verbs.Postgres) -> None:
+        self._record(history.Fault(t=self._now, fault="postgres restart"))
+        self.target.server_closing()
+        self._restart_server()
+        self.target.server_opened()
+
+    # Time
+
+    def _second(self, *, same_second: bool) -> None:
+        if not same_second:
+            self.target.move_time(1)
+
+    def _advance(self, step: verbs.Advance) -> None:
+        """Move time on, from one due task to the next."""
+        end = self._now + step.advance
+        while self.target.alive and not self.target.inside:
+            due = self.target.next_due()
+            if due is None or due > end:
+                break
+            if due > self._now:
+                self.target.move_time(due - self._now)
+            self.target.settle()
+            if not self.target.alive or self.target.next_due() == due:
+                break
+        if end > self._now:
+            self.target.move_time(end - self._now)
+
+    # Builds that finish
+
+    def _finish(self, step: verbs.Finish) -> None:
+        for build in self.scenario.singles(step.finish):
+            self._second(same_second=step.same_second)
+            self.actors.finish(build, step.status, log=step.log)
+
+    def _build(self, step: verbs.Build) -> None:
+        for build in self.scenario.singles(step.build):
+            self.actors.begin(build, step.status, log=step.log)
+            self._second(same_second=step.same_second)
+            self.actors.finish(build, step.status, log=step.log)
+            # Between two builds the dispatcher does what the first one caused, as it would.
+            self.target.settle()
+
+    def _substitute(self, step: verbs.Substitute) -> None:
+        for build in self.scenario.singles(step.substitute):
+            self._second(same_second=step.same_second)
+            self.actors.substitute(build, already_valid=step.already_valid)
+
+    def _cancel(self, step: verbs.Cancel) -> None:
+        self._second(same_second=False)
+        self.actors.cancel(step.cancel)
+
+    def _mark_only(self, step: verbs.MarkOnly) -> None:
+        for build in self.scenario.singles(step.mark_only):
+            self._second(same_second=step.same_second)
+            self.actors.finish(build, step.status, log=True, notify=False)
+
+    # Looking
+
+    def _expect(self, step: verbs.ExpectStep) -> None:
+        self.target.journal.observe()
+        self.played.expectations += expectations.evaluate(step.expect, self._moment(), step.line)
+        if step.expect.violated:
+            self.played.violated.append((step.expect, step.line))
+
+    def _moment(self) -> expectations.Moment:
+        journal = self.target.journal
+        return expectations.Moment(
+            history=journal.history,
+            marks=journal.marks,
+            tasks=journal.tasks,
+            now=self._now,
+            log=self.target.log(),
+            ids=self.actors.ids,
+            evaluations=self.actors.evaluation_ids,
+            nicknames=self.actors.nicknames,
+        )
+
+    def _record(self, record: history.AnyRecord) -> None:
+        self.target.journal.record(record)
+
+    @property
+    def _now(self) -> float:
+        return self.target.journal.now
+
+    def _where(self) -> str:
+        return f"line {self._line}" if self._line else "the story"
+
+
+def _one_by_one(steps: Iterable[verbs.StepBase]) -> Iterator[verbs.StepBase]:
+    """Yield the steps, those of a ``repeat`` as often as it says."""
+    for step in steps:
+        if isinstance(step, verbs.Repeat):
+            for _ in range(step.repeat.times):
+                yield from _one_by_one(step.repeat.steps)
+        else:
+            yield step

@@ -1,0 +1,225 @@
+"""Plays scenarios one after the other, judges each, and yields what happens as events."""
+
+import platform
+import shlex
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra_notify_sim import __version__, checks, history
+from hydra_notify_sim.checks.verdicts import Judgements
+from hydra_notify_sim.contract import profiles
+from hydra_notify_sim.dispatcher import metrics
+from hydra_notify_sim.engine import behaviours, events, expectations
+from hydra_notify_sim.engine.actors import Actors
+from hydra_notify_sim.engine.environment import Environment, opened
+from hydra_notify_sim.engine.play import Played, Player
+from hydra_notify_sim.recorders.journal import Journal
+from hydra_notify_sim.scenario.model import Scenario
+from hydra_notify_sim.targets import registry
+from hydra_notify_sim.targets.clock import VirtualClock
+from hydra_notify_sim.targets.in_process import InProcessTarget
+from hydra_notify_sim.targets.target import Target
+
+Loaded = tuple[Path, Scenario, str]
+"""A scenario's file, what it says, and its text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How scenarios are to be played."""
+
+    dispatcher: str = "reference"
+    profile: str = "strict"
+    seed: int = 0
+    dsn: str | None = None
+    schema: Path | None = None
+    wipe: str | None = None
+    """Name of a user's database that may be made empty."""
+    stop_at_first: bool = False
+    command: str = "hydra-notify-sim replay"
+    """The command line, without its paths, that plays this again."""
+
+
+@dataclass(slots=True)
+class _Stage:
+    """One scenario being played: all that has to be put away afterwards."""
+
+    target: Target
+    player: Player
+    written: history.History
+
+
+def play_all(scenarios: Sequence[Loaded], options: Options) -> Iterator[events.Event]:
+    """Play scenarios on one server and yield typed events.
+
+    Raises:
+        UsageError: the dispatcher, the profile or the database is not one that can be used.
+        EnvironmentFailedError: there is no server.
+
+    """
+    choice = registry.choose(options.dispatcher)
+    profiles.named(options.profile)
+    begun = time.monotonic()
+    interrupted = False
+    with opened(options.dsn, options.schema, options.wipe) as environment:
+        runner = Runner(environment, choice, options)
+        yield events.RunStarted(
+            len(scenarios),
+            options.dispatcher,
+            options.profile,
+            options.seed,
+            f"PostgreSQL {environment.database.server.version} ({environment.database.server.source})",
+            " ".join([options.command, *(shlex.quote(str(path)) for path, _, _ in scenarios[:3])]),
+        )
+        try:
+            for loaded in scenarios:
+                path, scenario, _ = loaded
+                yield events.ScenarioStarted(path.stem, path, scenario.scenario, len(scenario.story))
+                event = runner.play(loaded)
+                yield event
+                if options.stop_at_first and not (
+                    isinstance(event, events.ScenarioFinished) and event.passed
+                ):
+                    break
+        except KeyboardInterrupt:
+            interrupted = True
+        yield events.RunFinished(interrupted, time.monotonic() - begun)
+
+
+class Runner:
+    """Plays scenarios in one environment."""
+
+    def __init__(self, environment: Environment, choice: registry.Choice, options: Options) -> None:
+        self.environment = environment
+        self.choice = choice
+        self.options = options
+        self._metrics = metrics.Metrics()
+
+    def play(self, loaded: Loaded) -> events.ScenarioFinished | events.ScenarioFailed:
+        """Play one scenario from a clean database, and judge it."""
+        path, scenario, document = loaded
+        begun = time.monotonic()
+        try:
+            with ExitStack() as put_away:
+                stage = self._set_up(path, scenario, document, put_away)
+                played = stage.player.play()
+                log = tuple(stage.target.log())
+            judgements = checks.judge(stage.written)
+        except Exception as error:  # noqa: BLE001  # told to the person with what to report, and the run goes on
+            return events.ScenarioFailed(path.stem, path, scenario.scenario, error, self._command(path))
+        return self._finished(loaded, stage, played, judgements, log, time.monotonic() - begun)
+
+    def _set_up(self, path: Path, scenario: Scenario, document: str, put_away: ExitStack) -> _Stage:
+        environment = self.environment
+        environment.clean()
+        choice = self.choice if scenario.given.dispatcher != "process" else self.choice.as_process()
+        written = history.History(self._header(path, scenario, document, choice))
+        target, clock = self._make_target(choice, scenario, written)
+        put_away.callback(target.close)
+        actors = Actors(scenario, environment.connection, target, clock, seed=self.options.seed)
+        plugins = behaviours.of(scenario, actors.ids)
+
+        def restart_server() -> None:
+            environment.forget_connections()
+            environment.database.server.restart()
+            environment.reconnect()
+            target.journal.connection = environment.connection
+            actors.reconnected(environment.connection)
+
+        actors.set_the_scene()
+        return _Stage(target, Player(scenario, target, actors, plugins, restart_server), written)
+
+    def _make_target(
+        self, choice: registry.Choice, scenario: Scenario, written: history.History
+    ) -> tuple[Target, Any]:
+        environment = self.environment
+        if choice.kind == "process":
+            return self._make_process(choice, scenario, written)
+        clock = VirtualClock()
+        journal = Journal(written, clock, environment.connection)
+        target = InProcessTarget(
+            journal,
+            environment.connect,
+            release=environment.release,
+            clock=clock,
+            make_dispatcher=choice.dispatcher,
+            payloads=scenario.given.payloads,
+            counters=self._metrics,
+        )
+        return target, clock
+
+    def _make_process(
+        self, choice: registry.Choice, scenario: Scenario, written: history.History
+    ) -> tuple[Target, Any]:
+        raise NotImplementedError
+
+    def _header(
+        self, path: Path, scenario: Scenario, document: str, choice: registry.Choice
+    ) -> history.Header:
+        return history.Header(
+            name=path.stem,
+            scenario=scenario.scenario,
+            file=str(path),
+            document=document,
+            exercises=tuple(scenario.exercises),
+            known={quirk: tuple(broken) for quirk, broken in scenario.known.items()},
+            profile=self.options.profile,
+            dispatcher=self.options.dispatcher,
+            in_process=choice.kind == "in process",
+            payloads=scenario.given.payloads,
+            plugins={name: tuple(plugin.hooks) for name, plugin in scenario.given.plugins.items()},
+            seed=self.options.seed,
+            versions={
+                "hydra_notify_sim": __version__,
+                "python": platform.python_version(),
+                "postgresql": self.environment.database.server.version,
+            },
+        )
+
+    def _finished(
+        self,
+        loaded: Loaded,
+        stage: _Stage,
+        played: Played,
+        judgements: Judgements,
+        log: tuple[str, ...],
+        seconds: float,
+    ) -> events.ScenarioFinished:
+        path, scenario, _ = loaded
+        broken = [v.promise for v in judgements.verdicts if v.verdict == "violated"]
+        wanted = {promise for expect, _ in played.violated for promise in expect.violated or ()}
+        met = [*played.expectations]
+        for expect, line in played.violated:
+            met += expectations.violated(expect, broken, line)
+        not_exercised = [*played.missed, *_not_exercised(scenario.exercises, judgements)]
+        passed = set(broken) <= wanted and all(e.met for e in met) and not not_exercised
+        return events.ScenarioFinished(
+            path.stem,
+            path,
+            scenario.scenario,
+            stage.written,
+            judgements,
+            tuple(met),
+            tuple(not_exercised),
+            passed,
+            seconds,
+            self._command(path),
+            log,
+            dict(stage.player.actors.nicknames),
+        )
+
+    def _command(self, path: Path) -> str:
+        return f"{self.options.command} {shlex.quote(str(path))}"
+
+
+def _not_exercised(exercises: Sequence[str], judgements: Judgements) -> list[str]:
+    verdicts: Mapping[str, str] = {v.promise: v.verdict for v in judgements.verdicts}
+    return [
+        f"{promise} stands under `exercises`, and nothing in the run put it to the test"
+        for promise in exercises
+        if verdicts.get(promise) == "not_exercised"
+    ]
