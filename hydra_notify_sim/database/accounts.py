@@ -21,11 +21,20 @@ class Account:
     gid: int
     change: bool
 
-    def arguments(self) -> "dict[str, int | list[int]]":
-        """Keyword arguments for `subprocess.Popen` that make the child run as this account."""
-        if not self.change:
-            return {}
-        return {"user": self.uid, "group": self.gid, "extra_groups": []}
+    @property
+    def user(self) -> int | None:
+        """For `subprocess`: the user to become, None to stay who we are."""
+        return self.uid if self.change else None
+
+    @property
+    def group(self) -> int | None:
+        """For `subprocess`: the group to become."""
+        return self.gid if self.change else None
+
+    @property
+    def extra_groups(self) -> list[int] | None:
+        """For `subprocess`: the further groups to have, none of root's."""
+        return [] if self.change else None
 
 
 def server_account() -> Account | None:

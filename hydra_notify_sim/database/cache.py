@@ -82,7 +82,7 @@ def _copy(source: Path, target: Path, account: Account | None) -> None:
     pending = [(str(source), str(target))]
     while pending:
         of, to = pending.pop()
-        os.mkdir(to, 0o755 if for_cache else 0o700)
+        os.mkdir(to, 0o755 if for_cache else 0o700)  # noqa: PTH102 - paths as strings, for speed
         if own is not None:
             os.chown(to, *own)
         with os.scandir(of) as entries:

@@ -71,9 +71,9 @@ def cache_directory() -> CacheDirectory | None:
     It need not exist, or be writable.
     """
     named = os.environ.get("XDG_CACHE_HOME", "")
-    if os.path.isabs(named):
+    if named.startswith("/"):
         return CacheDirectory(Path(named, _NAME))
     if os.geteuid() == 0:
         return CacheDirectory(Path("/var/cache", _NAME))
     home = os.environ.get("HOME", "")
-    return CacheDirectory(Path(home, ".cache", _NAME)) if os.path.isabs(home) else None
+    return CacheDirectory(Path(home, ".cache", _NAME)) if home.startswith("/") else None

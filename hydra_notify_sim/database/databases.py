@@ -7,9 +7,10 @@ from types import TracebackType
 from typing import Any, Self
 
 import psycopg
-from psycopg import conninfo, errors, sql
+from psycopg import errors, sql
 
 from hydra_notify_sim.database.cache import TEMPLATE
+from hydra_notify_sim.database.connections import connect
 from hydra_notify_sim.database.schema import OURS, load
 from hydra_notify_sim.database.server import Server
 from hydra_notify_sim.errors import EnvironmentFailedError, UsageError
@@ -22,7 +23,6 @@ _WAIT_FOR_LOCKS = "5s"
 _GONE_WITHIN = 10.0
 """Seconds within which a terminated backend has to be gone."""
 _POLL = 0.0005
-_CONNECT_WITHIN = 10
 
 _COMMENT = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()"
 # What someone put into a database: relations, functions, types and schemas that neither the system
@@ -81,7 +81,7 @@ class Database:
 
         Raises EnvironmentFailedError if the server does not let us in.
         """
-        return _connect(self.server, self.name, application_name)
+        return connect(self.dsn, self.name, application_name)
 
     def reset(self) -> None:
         """Delete every row and start every sequence again, as `prepare` left them (about 0.2 ms).
@@ -91,14 +91,13 @@ class Database:
         Raises EnvironmentFailedError if rows stay locked, or the server does not answer.
         """
         try:
-            self._deleted += self._reset_once()
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            if isinstance(error, errors.LockNotAvailable):
-                raise self._locked() from error
-            # The connection is gone, as after a restart of the server, or two of us deleted crosswise.
-            if self._control is not None and not self._control.closed and error.sqlstate is None:
-                self._control.close()
-            self._deleted += self._reset_again()
+            self._deleted += self._empty()
+        except errors.LockNotAvailable as error:
+            raise self._locked() from error
+        except psycopg.OperationalError:
+            # The connection is gone, as after a restart of the server, or someone and we waited for each other.
+            self.close()
+            self._deleted += self._empty_again()
         self._resets += 1
         if self._resets % _VACUUM_EVERY == 0 or self._deleted >= _VACUUM_ROWS:
             self._deleted = 0
@@ -155,13 +154,13 @@ class Database:
                 self._control.execute("SET session_replication_role = replica")
         return self._control
 
-    def _reset_once(self) -> int:
+    def _empty(self) -> int:
         row = self._controlling().execute("SELECT hydra_notify_sim.reset()").fetchone()
         return int(row[0]) if row is not None else 0
 
-    def _reset_again(self) -> int:
+    def _empty_again(self) -> int:
         try:
-            return self._reset_once()
+            return self._empty()
         except errors.LockNotAvailable as error:
             raise self._locked() from error
         except psycopg.Error as error:
@@ -190,7 +189,7 @@ def prepare(server: Server, name: str | None = None, *, wipe: str | None = None)
             f"Told to wipe {wipe!r}, but the database to be used is {name!r}. Nothing was touched."
         )
     created = _create_if_missing(server, name)
-    with _connect(server, name, "hydra-notify-sim prepare") as connection:
+    with connect(server.dsn(name), name, "hydra-notify-sim prepare") as connection:
         try:
             if created and server.own:  # copied with its tables from the template
                 _mark_ours(connection, name, server.schema.comment)
@@ -242,7 +241,7 @@ def _create_if_missing(server: Server, name: str) -> bool:
     if server.own and name == server.database:
         return False
     try:
-        with _connect(server, "postgres", "hydra-notify-sim prepare") as connection:
+        with connect(server.dsn("postgres"), "postgres", "hydra-notify-sim prepare") as connection:
             if (
                 connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone()
                 is not None
@@ -263,15 +262,3 @@ def _create_if_missing(server: Server, name: str) -> bool:
             f"Database {name} does not exist and could not be made: {error}"
         ) from error
     return True
-
-
-def _connect(server: Server, name: str, application_name: str) -> psycopg.Connection[tuple[Any, ...]]:
-    dsn = server.dsn(name)
-    timeout = conninfo.conninfo_to_dict(dsn).get("connect_timeout") or _CONNECT_WITHIN
-    try:
-        return psycopg.connect(
-            dsn, autocommit=True, application_name=application_name, connect_timeout=int(timeout)
-        )
-    except psycopg.OperationalError as error:
-        said = str(error).strip().split("\n")[0]
-        raise EnvironmentFailedError(f"Database {name} cannot be reached: {said}") from None

@@ -7,8 +7,10 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from hydra_notify_sim.database.accounts import Account, die_with_parent, server_environment
+from hydra_notify_sim.database.directories import PrivateDirectory
 from hydra_notify_sim.errors import EnvironmentFailedError
 
 _INITDB = (
@@ -52,6 +54,13 @@ class Binaries:
     build: str
     """The whole answer of `postgres --version`."""
     account: Account
+    copy: PrivateDirectory | None = None
+    """Where they had to be copied to for this once."""
+
+    def release(self) -> None:
+        """Say that they are needed no more."""
+        if self.copy is not None:
+            self.copy.remove()
 
     @property
     def major(self) -> int:
@@ -65,22 +74,39 @@ def initialise(binaries: Binaries, data: Path) -> None:
     Raises EnvironmentFailedError, with what initdb said, if it fails.
     """
     checksums = ["--no-data-checksums"] if binaries.major >= 18 else []
-    done = subprocess.run(
+    with _spawn(
         [str(binaries.directory / "initdb"), "-D", str(data), *_INITDB, *checksums],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        cwd=data.parent,
-        env=server_environment(),
-        start_new_session=True,
-        preexec_fn=die_with_parent(),
-        check=False,
-        **binaries.account.arguments(),
-    )
-    if done.returncode != 0:
+        binaries.account,
+        data.parent,
+        subprocess.PIPE,
+    ) as process:
+        said, _ = process.communicate()
+    if process.returncode != 0:
         raise EnvironmentFailedError(
-            f"initdb of {binaries.directory} failed (exit {done.returncode}): {_tail(done.stdout)}"
+            f"initdb of {binaries.directory} failed (exit {process.returncode}): {_tail(said)}"
         )
+
+
+def _spawn(
+    command: list[str], account: Account, directory: Path, output: int | IO[bytes]
+) -> subprocess.Popen[bytes]:
+    """Run a program as the account, out of reach of Ctrl-C, ended with us where the kernel can do that."""
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=directory,
+            env=server_environment(),
+            start_new_session=True,
+            preexec_fn=die_with_parent(),  # noqa: PLW1509 - it makes two system calls, no Python lock
+            user=account.user,
+            group=account.group,
+            extra_groups=account.extra_groups,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise EnvironmentFailedError(f"{command[0]} cannot be run: {error}") from error
 
 
 class Postmaster:
@@ -94,21 +120,17 @@ class Postmaster:
         self._data = directory / "data"
         self._log = directory / "log"
         options = [word for name, value in _SETTINGS.items() for word in ("-c", f"{name}={value}")]
+        command = [
+            str(binaries.directory / "postgres"),
+            "-D",
+            str(self._data),
+            "-k",
+            str(directory),
+            "-F",
+            *options,
+        ]
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [
-                    *(str(binaries.directory / "postgres"), "-D", str(self._data)),
-                    *("-k", str(directory), "-F", *options),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=directory,
-                env=server_environment(),
-                start_new_session=True,
-                preexec_fn=die_with_parent(),
-                **binaries.account.arguments(),
-            )
+            self._process = _spawn(command, binaries.account, directory, log)
         try:
             self._wait_until_ready()
         except BaseException:
@@ -180,7 +202,9 @@ def ask_version(program: Path, account: Account) -> str:
         check=False,
         text=True,
         errors="replace",
-        **account.arguments(),
+        user=account.user,
+        group=account.group,
+        extra_groups=account.extra_groups,
     )
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip().splitlines()

@@ -4,20 +4,20 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import quote
 
 import psycopg
 from psycopg import conninfo
 
 from hydra_notify_sim.database import cache, sources
+from hydra_notify_sim.database.connections import check_dsn, connect
 from hydra_notify_sim.database.directories import PrivateDirectory
 from hydra_notify_sim.database.postmaster import Binaries, Postmaster
 from hydra_notify_sim.database.schema import Schema, read_schema
-from hydra_notify_sim.errors import EnvironmentFailedError, UsageError
+from hydra_notify_sim.errors import EnvironmentFailedError
 
-_CONNECT_WITHIN = 10
-"""Seconds for a connection to a user's server."""
+_LOOKING = "hydra-notify-sim: looking at the server"
 
 
 class Server:
@@ -31,7 +31,7 @@ class Server:
     source: str
     """Where it came from, for people."""
     own: bool
-    """We started it: everything in it is ours, and it can be shut and opened."""
+    """We started it from programs on this machine: all in it is ours, and it can be shut and opened."""
     database: str
     """The database to use unless another is named: `hydra`, or the one in the user's DSN."""
     schema: Schema
@@ -66,7 +66,7 @@ class Server:
         """End a server of ours and remove its directory; a user's server is left alone."""
 
     def close(self) -> None:
-        """The same as `stop`."""
+        """Stop it: the other name."""
         self.stop()
 
     def __enter__(self) -> Self:
@@ -105,6 +105,7 @@ class LocalServer(Server):
             self._postmaster: Postmaster | None = cache.start_prepared(binaries, schema, self._directory.path)
         except BaseException:
             self._directory.remove()
+            binaries.release()
             raise
 
     def dsn(self, dbname: str) -> str:
@@ -143,6 +144,7 @@ class LocalServer(Server):
         """End it and remove its directory."""
         self.shut()
         self._directory.remove()
+        self._binaries.release()
 
 
 class ForeignServer(Server):
@@ -155,13 +157,7 @@ class ForeignServer(Server):
         """Look at it. Raises UsageError for a DSN that is none, EnvironmentFailedError if it does not answer."""
         self._dsn = dsn
         self.schema = schema
-        try:
-            given = conninfo.conninfo_to_dict(dsn)
-        except psycopg.ProgrammingError as error:
-            raise UsageError(
-                f"The DSN is no PostgreSQL connection string ({_first_line(error)}). "
-                f"Write it like postgresql://user@host/database or host=/run/postgresql dbname=hydra."
-            ) from None
+        given = check_dsn(dsn)
         # What libpq would take for a name that is not given.
         self.database = str(
             given.get("dbname") or os.environ.get("PGDATABASE") or given.get("user") or _user_name()
@@ -179,27 +175,15 @@ class ForeignServer(Server):
         """Return the user's connection string with another database's name in it."""
         return conninfo.make_conninfo(self._dsn, dbname=dbname)
 
-    def _reach(self) -> "psycopg.Connection[tuple[object, ...]]":
+    def _reach(self) -> psycopg.Connection[tuple[Any, ...]]:
         """Connect to the DSN's database or, as it need not exist yet, to the one that every server has."""
         try:
-            return _try(self.dsn(self.database))
-        except psycopg.OperationalError as refused:
+            return connect(self.dsn(self.database), self.database, _LOOKING)
+        except EnvironmentFailedError as refused:
             try:
-                return _try(self.dsn("postgres"))
-            except psycopg.OperationalError:
-                raise EnvironmentFailedError(
-                    f"The server that the DSN names cannot be reached: {_first_line(refused)}. "
-                    f"Is it running, and are host, port, user and password right?"
-                ) from None  # psycopg's error knows the whole DSN
-
-
-def _try(dsn: str) -> "psycopg.Connection[tuple[object, ...]]":
-    timeout = conninfo.conninfo_to_dict(dsn).get("connect_timeout") or _CONNECT_WITHIN
-    return psycopg.connect(dsn, autocommit=True, connect_timeout=int(timeout))
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0].rstrip(".")
+                return connect(self.dsn("postgres"), "postgres", _LOOKING)
+            except EnvironmentFailedError:
+                raise refused from None  # what the user asked for is what failed
 
 
 def _user_name() -> str:
@@ -233,4 +217,11 @@ def start_server(
             return LocalServer(found, tables)
         except EnvironmentFailedError as error:
             search.failed(found.source, f"{found.directory}: {error}")
+    if "container" in wishes.names and wishes.binaries is None:
+        from hydra_notify_sim.database.container import ContainerServer  # noqa: PLC0415 - it builds on this module
+
+        try:
+            return ContainerServer(tables)
+        except EnvironmentFailedError as error:
+            search.failed("container", error)
     raise search.error()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from hydra_notify_sim.database.accounts import Account, server_account
 from hydra_notify_sim.database.cachedir import cache_directory
+from hydra_notify_sim.database.directories import PrivateDirectory
 from hydra_notify_sim.database.postmaster import Binaries, ask_version, is_executable
 from hydra_notify_sim.errors import EnvironmentFailedError, UsageError
 
@@ -195,39 +196,46 @@ def _examine(name: str, candidate: _Candidate, account: Account) -> Binaries:
     for program in ("initdb", "postgres"):
         if not is_executable(directory / program):
             raise _UnusableError(f"{directory} has no program {program}")
+    copy: PrivateDirectory | None = None
     try:
         said = ask_version(directory / "postgres", account)
     except (OSError, subprocess.SubprocessError):
         if not (candidate.wheel and account.change):
             raise
         # Most likely it lies below a directory that only root may enter.
-        directory = _copy_for_all(directory)
-        said = ask_version(directory / "postgres", account)
+        directory, copy, said = _copied(directory, account)
     match = _VERSION.search(said)
     if match is None:
         raise _UnusableError(f"{directory / 'postgres'} --version answered {said[:80]!r}")
     major, minor = match.groups()
     if not OLDEST <= int(major) <= NEWEST:
         raise _UnusableError(f"{directory} is PostgreSQL {major}; {OLDEST} to {NEWEST} are supported")
-    return Binaries(directory, name, f"{major}.{minor}" if minor else major, said, account)
+    return Binaries(directory, name, f"{major}.{minor}" if minor else major, said, account, copy)
 
 
-def _copy_for_all(directory: Path) -> Path:
-    """Copy a wheel's installation to where everyone may enter; return its directory of binaries."""
+def _copied(directory: Path, account: Account) -> tuple[Path, PrivateDirectory | None, str]:
+    """Copy a wheel's installation to where a server's account can enter: once into the cache, or for this once.
+
+    Returns the copy's binaries, the directory to be removed after use, and the answer to `--version`.
+    """
     installation = directory.parent
     stamp = f"{installation}:{(directory / 'postgres').stat().st_mtime_ns}"
     key = f"binaries-{hashlib.sha256(stamp.encode()).hexdigest()[:16]}"
     cache = cache_directory()
-    if cache is None:
-        raise _UnusableError(
-            f"{directory} cannot be entered by the account that a server runs as, "
-            f"and there is no cache directory to copy it to (set XDG_CACHE_HOME)"
-        )
-    cache.store(key, lambda copy: _copy_installation(installation, copy))
-    copied = cache.path / key / "bin"
-    if not copied.is_dir():
-        raise _UnusableError(f"{directory} could not be copied to {cache.path}")
-    return copied
+    if cache is not None:
+        if cache.entry(key) is None:
+            cache.store(key, lambda copy: _copy_installation(installation, copy))
+        kept = cache.path / key / directory.name
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            return kept, None, ask_version(kept / "postgres", account)
+    once = PrivateDirectory(account, executable=True)
+    try:
+        _copy_installation(installation, once.path / "installation")
+        directory = once.path / "installation" / directory.name
+        return directory, once, ask_version(directory / "postgres", account)
+    except BaseException:
+        once.remove()
+        raise
 
 
 def _copy_installation(installation: Path, copy: Path) -> None:
