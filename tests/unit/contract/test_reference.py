@@ -129,7 +129,10 @@ def test_the_examples_on_the_scenario_page_are_valid_scenarios() -> None:
         assert files.load_text(example).story
 
 
-@pytest.mark.parametrize("path", sorted(REFERENCE.parent.rglob("*.md")), ids=lambda path: path.name)
+PAGES = [*sorted(REFERENCE.parent.rglob("*.md")), REFERENCE.parents[1] / "CONTRIBUTING.md"]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_links_between_pages_lead_somewhere(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#][^)]*)\)", path.read_text(encoding="utf-8")):
         if "://" not in target:
