@@ -46,7 +46,7 @@ def _offer(dsn: str) -> None:
     parts = conninfo.conninfo_to_dict(dsn)
     if parts.pop("password", None) is not None:
         ending.say("The password is left out of the DSN: give it by PGPASSWORD or a password file.")
-        dsn = conninfo.make_conninfo(**parts)
+        dsn = conninfo.make_conninfo("", **parts)
     sys.stdout.write(f"{dsn}\n")
     sys.stdout.flush()
     ending.say("A Hydra database is ready. Ctrl-C ends it, and nothing of it stays.")

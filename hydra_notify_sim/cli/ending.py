@@ -64,7 +64,9 @@ def _run(arguments: list[str]) -> int:
         return error.exit_code
     except OSError as error:
         if error.errno in NO_SPACE:
-            say(f"error: {error.filename or 'writing'}: {error.strerror}. Make room and do it again.")
+            say(
+                f"error: {error.filename or 'standard output'} cannot be written: {error.strerror}. Make room and do it again."
+            )
             return 3
         say(fault(error, arguments))
         return 5
@@ -124,7 +126,7 @@ def _flushed(code: int) -> int:
     except BrokenPipeError:
         code = CLOSED_PIPE
     except OSError as error:
-        say(f"error: standard output cannot be written: {error.strerror}.")
+        say(f"error: standard output cannot be written: {error.strerror}. Make room and do it again.")
         code = 3
     except ValueError:  # already closed
         return code

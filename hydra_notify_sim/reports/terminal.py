@@ -151,7 +151,7 @@ class TerminalReport:
 
     def _failed(self, event: events.ScenarioFailed) -> None:
         ours = isinstance(event.error, errors.HydraNotifySimError)
-        why = "could not be played" if ours else "a fault in the harness itself"
+        why = f"could not be {self.verb}" if ours else "a fault in the harness itself"
         self._row(Row(f"ERROR   {words.one_line(event.name)}: {why}", "bad"))
         self._rows(failure.error_rows(event))
         self._row(Row(""))
