@@ -164,7 +164,7 @@ class _World:
         states = self._builds[name]
         if not states & wanted:
             self._say(path, self._why_not(name, verb, states))
-        if then is not None:
+        if then is not None and states != ABSENT:
             self._builds[name] = then
 
     def _why_not(self, name: str, verb: str, states: States) -> str:

@@ -33,8 +33,24 @@ def findings_of(error: ValidationError | None, reading: Reading, document: Docum
     found = [
         _unknown(document.paths[place], key, reading.classes[place].keys()) for place, key in reading.unknown
     ]
-    if error is not None:
-        found += [_finding(details) for details in error.errors(include_url=False)]
+    found += [
+        Finding(
+            (*document.paths[place], key),
+            "nothing stands here; give a value or leave the key out",
+            at_key=True,
+        )
+        for place, key in reading.empty
+    ]
+    emptied = {finding.path for finding in found}
+    for details in error.errors(include_url=False) if error is not None else ():
+        path = _path(details["loc"])
+        told = details["type"] == "missing" and path in emptied
+        # A list whose only items are wrong is called too short as well, and a mapping without its only value
+        # is called empty: that is not what is wrong with them.
+        told |= details["type"] == "too_short" and bool(details["input"])
+        told |= details["type"] == "expect" and any(empty[: len(path)] == path for empty in emptied)
+        if not told:
+            found.append(_finding(details, path))
     return found
 
 
@@ -42,11 +58,14 @@ def _unknown(path: Path_, key: str, valid: tuple[str, ...]) -> Finding:
     return Finding((*path, key), f"unknown key '{shown(key)}'", hint_for(key, valid), at_key=True)
 
 
-def _finding(details: Any) -> Finding:
-    loc = tuple(part for part in details["loc"] if not (isinstance(part, str) and part[:1] == "<"))
+def _path(loc: Path_) -> Path_:
+    """Return a place without the names of the members of unions, which are written as tags."""
+    return tuple(part for part in loc if part != "[key]" and not (isinstance(part, str) and part[:1] == "<"))
+
+
+def _finding(details: Any, path: Path_) -> Finding:
     context = details.get("ctx") or {}
-    at_key = bool(loc) and loc[-1] == "[key]"
-    path: Path_ = loc[:-1] if at_key else loc
+    at_key = "[key]" in details["loc"]
     kind = details["type"]
     if kind == "missing":
         return Finding(path[:-1], f"the key '{path[-1]}' is missing", at_key=True)

@@ -56,7 +56,8 @@ def _mapping(value: Mapping[str, Any], indent: int) -> Iterator[str]:
 
 
 def _entry(head: str, key: str, value: Any, indent: int) -> Iterator[str]:
-    line = None if key in _ALWAYS_BLOCK and value else _on_a_line(value, WIDTH - len(head) - 1)
+    is_block = key in _ALWAYS_BLOCK and isinstance(value, Mapping | list | tuple) and value
+    line = None if is_block else _on_a_line(value, WIDTH - len(head) - 1)
     if line is not None:
         yield f"{head} {line}"
         return

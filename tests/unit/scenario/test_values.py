@@ -1,0 +1,120 @@
+"""Durations, points, payloads: what they mean and how they are written."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from pydantic_core import PydanticCustomError
+
+from hydra_notify_sim.scenario import Point, format_duration, load_text, parse_duration, payload_text
+
+IDS = {"iso": 17, "many.1": 3, "many.2": 4, "many.3": 5, "e1": 8, "jobset": 2}
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [
+        (6, 6.0),
+        (0.5, 0.5),
+        ("6s", 6.0),
+        ("2m", 120.0),
+        ("26.5h", 95400.0),
+        ("3d", 259200.0),
+        (0, 0.0),
+        ("366d", 31622400.0),
+    ],
+)
+def test_a_duration_is_a_number_of_seconds(written: object, seconds: float) -> None:
+    assert parse_duration(written) == seconds
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        -1,
+        "-1s",
+        "6",
+        "6 s",
+        "s",
+        "",
+        "1e3s",
+        "6x",
+        True,
+        None,
+        [],
+        float("nan"),
+        float("inf"),
+        "367d",
+        10**400,
+        "٣s",
+    ],
+)
+def test_nonsense_is_no_duration(written: object) -> None:
+    with pytest.raises(PydanticCustomError, match="is not a duration"):
+        parse_duration(written)
+
+
+@given(st.floats(0, 31622400.0))
+def test_a_duration_is_written_so_that_it_is_read_as_the_same(seconds: float) -> None:
+    assert parse_duration(format_duration(seconds)) == seconds
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(6, "6s"), (120, "2m"), (95400, "26.5h"), (90, "1.5m"), (1024, "1024s"), (0, "0s")]
+)
+def test_a_duration_is_written_in_the_unit_that_reads_best(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ("before_clear", "before_clear"),
+        ({"after_call": 1}, "after_call 1"),
+        ({"inside_call": "github"}, "inside_call github"),
+        ({"after_call": 1, "hook": "build_finished"}, "after_call 1 of build_finished"),
+        ({"before_store": None, "hook": "step_finished"}, "before_store of step_finished"),
+        ({"point": 7}, "point 7"),
+    ],
+)
+def test_points_in_words(written: object, text: str) -> None:
+    assert str(Point.model_validate(written)) == text
+    assert Point.model_validate(Point.model_validate(written).model_dump()) == Point.model_validate(written)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "point",
+        "here",
+        {"before_clear": 1},
+        {"point": "x"},
+        {"after_call": True},
+        {"hook": "build_finished"},
+        {},
+        3,
+    ],
+)
+def test_what_is_no_point(written: object) -> None:
+    with pytest.raises(ValidationError):
+        Point.model_validate(written)
+
+
+@pytest.mark.parametrize(
+    ("channel", "payload", "text"),
+    [
+        ("build_finished", ("iso", "many"), "17\t3\t4\t5"),
+        ("cached_build_finished", ("e1", "iso"), "8\t17"),
+        ("eval_added", ("iso", "jobset", "e1"), "iso\t2\t8"),
+        ("step_finished", ("iso", 1, "-"), "17\t1\t-"),
+        ("build_queued", (99,), "99"),
+        ("build_queued", "00{iso}\t", "0017\t"),
+        ("build_queued", "{not a name} {}", "{not a name} {}"),
+        ("elsewhere", ("iso", "x"), "iso\tx"),
+    ],
+)
+def test_payloads_are_sent_with_ids(
+    head: str, channel: str, payload: str | tuple[str | int, ...], text: str
+) -> None:
+    scenario = load_text(head + "  - settle\n")
+    assert payload_text(channel, payload, IDS.__getitem__, scenario.singles) == text
