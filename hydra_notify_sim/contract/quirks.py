@@ -38,8 +38,8 @@ QUIRKS: tuple[Quirk, ...] = (
     Quirk(
         id="qr-notify-gap",
         what=(
-            "Marking a build as finished and notifying of it are two transactions, and the second is not retried: a "
-            "queue runner that dies between them leaves only the mark."
+            "Marking a build as finished and notifying of it are two transactions, and the second is not "
+            "retried: a queue runner that dies between them leaves only the mark."
         ),
         by="queue runner",
     ),
@@ -51,8 +51,8 @@ QUIRKS: tuple[Quirk, ...] = (
     Quirk(
         id="qr-split",
         what=(
-            "A build_finished above 7,000 bytes is split: every part repeats the main build, all parts are sent in "
-            "one transaction, and the hook is called once per part."
+            "A build_finished above 7,000 bytes is split: every part repeats the main build, all parts are "
+            "sent in one transaction, and the hook is called once per part."
         ),
         by="queue runner",
     ),
@@ -69,9 +69,9 @@ QUIRKS: tuple[Quirk, ...] = (
     Quirk(
         id="hn-first-success-clears",
         what=(
-            "The mark is cleared after each plugin's success, for the build and its dependents: a crash inside the "
-            "second plugin, or SIGTERM there, loses the event for it for ever, with no retry stored. Stock Hydra "
-            "always has one such plugin, declarative jobsets."
+            "The mark is cleared after each plugin's success, for the build and its dependents: a crash "
+            "inside the second plugin, or SIGTERM there, loses the event for it for ever, with no retry "
+            "stored. Stock Hydra always has one such plugin, declarative jobsets."
         ),
         by="hydra-notify",
         breaks=("B-clear-after", "B-at-least-once"),
@@ -79,8 +79,9 @@ QUIRKS: tuple[Quirk, ...] = (
     Quirk(
         id="hn-stale-clear",
         what=(
-            "Clearing compares nothing: a build that is restarted and finished again while a plugin runs has the new "
-            "outcome's mark cleared by the old event, and a crash during the new event then loses the success."
+            "Clearing compares nothing: a build that is restarted and finished again while a plugin runs has "
+            "the new outcome's mark cleared by the old event, and a crash during the new event then loses the "
+            "success."
         ),
         by="hydra-notify",
         breaks=("B-clear-own", "B-at-least-once"),
@@ -98,8 +99,8 @@ QUIRKS: tuple[Quirk, ...] = (
         id="hn-deaf-after-reconnect",
         what=(
             "After its backend is terminated while the server stays up it lives on without LISTEN and hears "
-            "nothing; a second loss, or a retry that falls due, ends it with exit 255, and so does a loss while the "
-            "server is down."
+            "nothing; a second loss, or a retry that falls due, ends it with exit 255, and so does a loss "
+            "while the server is down."
         ),
         by="hydra-notify",
         breaks=("L-reconnect", "L-lives"),
@@ -107,9 +108,9 @@ QUIRKS: tuple[Quirk, ...] = (
     Quirk(
         id="hn-lost-wakeup",
         what=(
-            "It waits on the socket before it looks at what the client library already holds: a notification that "
-            "arrives while a query runs on the listening handle is not seen until the next one arrives, for ever if "
-            "none does. Who drives it must kick it, or take a stall for a loss."
+            "It waits on the socket before it looks at what the client library already holds: a notification "
+            "that arrives while a query runs on the listening handle is not seen until the next one arrives, "
+            "for ever if none does. Who drives it must kick it, or take a stall for a loss."
         ),
         by="hydra-notify",
         breaks=("L-no-stall",),
@@ -117,8 +118,8 @@ QUIRKS: tuple[Quirk, ...] = (
     Quirk(
         id="hn-retry-livelock",
         what=(
-            "A stored task whose plugin is gone or not interested is neither deleted nor put off: it is looked at "
-            "again and again without a pause, and later tasks starve."
+            "A stored task whose plugin is gone or not interested is neither deleted nor put off: it is "
+            "looked at again and again without a pause, and later tasks starve."
         ),
         by="hydra-notify",
         breaks=("R-gone-plugin",),
@@ -138,8 +139,8 @@ QUIRKS: tuple[Quirk, ...] = (
     Quirk(
         id="hn-recovery-unfinished",
         what=(
-            "A restarted build is reported as finished from its stale mark at every start until it finishes; also "
-            "from a late notification, and from a retry."
+            "A restarted build is reported as finished from its stale mark at every start until it finishes; "
+            "also from a late notification, and from a retry."
         ),
         by="hydra-notify",
         breaks=("B-unfinished",),
@@ -173,8 +174,8 @@ QUIRKS: tuple[Quirk, ...] = (
     Quirk(
         id="hn-early-retry",
         what=(
-            "Due times are counted in whole seconds: the first retry comes 1.28 to 1.85 s after the failure, which "
-            "is within R-backoff's tolerance."
+            "Due times are counted in whole seconds: the first retry comes 1.28 to 1.85 s after the failure, "
+            "which is within R-backoff's tolerance."
         ),
         by="hydra-notify",
     ),

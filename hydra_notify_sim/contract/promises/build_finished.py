@@ -6,12 +6,12 @@ BUILD_FINISHED: tuple[Promise, ...] = (
     Promise(
         id="B-at-least-once",
         text=(
-            "At every settled moment, for every finished build whose present outcome committed pending: "
-            "each interested plugin is covered, has a stored task naming the build, or has given up; "
-            "provided its NOTIFY was committed while up or starting, or a start or reconnection came since. "
-            "Whatever was lost, however often. (Replaced by a restart or a later outcome before the next "
-            "settled moment: owes nothing more. NOTIFY never sent, or only as dependent of a main build "
-            "that was unfinished by then: owed from the next start on.)"
+            "At every settled moment, for every finished build whose present outcome committed pending: each "
+            "interested plugin is covered, has a stored task naming the build, or has given up; provided its "
+            "NOTIFY was committed while up or starting, or a start or reconnection came since. Whatever was "
+            "lost, however often. (Replaced by a restart or a later outcome before the next settled moment: "
+            "owes nothing more. NOTIFY never sent, or only as dependent of a main build that was unfinished "
+            "by then: owed from the next start on.)"
         ),
         source="manual",
         why=(
@@ -42,9 +42,8 @@ BUILD_FINISHED: tuple[Promise, ...] = (
         ),
         source="manual",
         why=(
-            "PostgreSQL keeps no notification for who does not listen. What finished while the dispatcher "
-            "was down, and what a queue runner marked before it died (qr-notify-gap), is known by its mark "
-            "alone."
+            "PostgreSQL keeps no notification for who does not listen. What finished while the dispatcher was "
+            "down, and what a queue runner marked before it died (qr-notify-gap), is known by its mark alone."
         ),
         manual_text=(
             "At start-up every build with a mark, finished or not, is treated as a received build_finished "
@@ -56,16 +55,16 @@ BUILD_FINISHED: tuple[Promise, ...] = (
         text="It listens before it scans: nothing that finishes around start-up falls between the two.",
         source="derived",
         why=(
-            "A build that finishes after the scan and before LISTEN is in neither. It would wait for the "
-            "next start, perhaps for weeks; on a busy farm every deploy would lose some."
+            "A build that finishes after the scan and before LISTEN is in neither. It would wait for the next "
+            "start, perhaps for weeks; on a busy farm every deploy would lose some."
         ),
     ),
     Promise(
         id="B-clear-after",
         text=(
             "A mark is cleared only when every interested plugin has been shown that outcome, or failed by "
-            "P-missing-row, and either succeeded or had its failure stored for retry. Never before, never "
-            "by the first plugin for all."
+            "P-missing-row, and either succeeded or had its failure stored for retry. Never before, never by "
+            "the first plugin for all."
         ),
         source="manual",
         why=(
@@ -110,8 +109,8 @@ BUILD_FINISHED: tuple[Promise, ...] = (
         ),
         source="derived",
         why=(
-            "A restart leaves the old mark and the old status in the row (Q-restart). Announced as it "
-            "stands, a build that is running again is reported as failed, at every start until it finishes "
+            "A restart leaves the old mark and the old status in the row (Q-restart). Announced as it stands, "
+            "a build that is running again is reported as failed, at every start until it finishes "
             "(hn-recovery-unfinished)."
         ),
     ),
@@ -120,15 +119,14 @@ BUILD_FINISHED: tuple[Promise, ...] = (
         text=(
             "While up and settled between them, a failure, a restart and a success are two outcomes and two "
             "deliveries: no de-duplication by build id, however soon they follow each other. Where "
-            "B-at-least-once"
-            'owes it, the last delivery shows the last outcome. (The manual says "at least twice" without '
-            "the"
-            "condition; a later outcome that replaces an unseen one is a weakening we accept.)"
+            'B-at-least-once owes it, the last delivery shows the last outcome. (The manual says "at least '
+            'twice" without the condition; a later outcome that replaces an unseen one is a weakening we '
+            "accept.)"
         ),
         source="manual",
         why=(
-            "A dispatcher that remembers build ids against repetition swallows the success after the "
-            "restart. The status stays red, and restarting again does not help."
+            "A dispatcher that remembers build ids against repetition swallows the success after the restart. "
+            "The status stays red, and restarting again does not help."
         ),
         manual_text=(
             "A build that fails, is restarted and succeeds is delivered at least twice, once for each "

@@ -16,14 +16,14 @@ LIFE: tuple[Promise, ...] = (
         id="L-reconnect",
         text=(
             "After losing its connections it connects again, listens again, scans again. What was emitted "
-            "while the server was closed to it counts as emitted while down; from then until up, as "
-            "starting. Never settling after a loss violates this."
+            "while the server was closed to it counts as emitted while down; from then until up, as starting. "
+            "Never settling after a loss violates this."
         ),
         source="derived",
         why=(
-            "PostgreSQL is restarted for an update, fails over, or an administrator ends a session. The "
-            "real dispatcher then ends or, where the server stayed up, lives on without LISTEN: it hears "
-            "nothing any more, while every monitor shows it running (hn-deaf-after-reconnect)."
+            "PostgreSQL is restarted for an update, fails over, or an administrator ends a session. The real "
+            "dispatcher then ends or, where the server stayed up, lives on without LISTEN: it hears nothing "
+            "any more, while every monitor shows it running (hn-deaf-after-reconnect)."
         ),
     ),
     Promise(
@@ -55,14 +55,14 @@ LIFE: tuple[Promise, ...] = (
     Promise(
         id="L-split",
         text=(
-            "While up: a build_finished split over several notifications is one delivery per part, each "
-            "part with its own dependents, none lost."
+            "While up: a build_finished split over several notifications is one delivery per part, each part "
+            "with its own dependents, none lost."
         ),
         source="behaviour",
         why=(
             "A payload holds 7,999 bytes, so when something at the root of nixpkgs fails, the queue runner "
-            "splits the list (qr-split). A dispatcher that takes the parts for repetitions leaves a "
-            "thousand statuses pending."
+            "splits the list (qr-split). A dispatcher that takes the parts for repetitions leaves a thousand "
+            "statuses pending."
         ),
     ),
 )

@@ -11,9 +11,9 @@ SIMULATOR: tuple[Promise, ...] = (
         ),
         source="behaviour",
         why=(
-            "A dispatcher that passes against rows which Hydra never writes that way has passed nothing. "
-            "The gap between marking a build and notifying of it (qr-notify-gap) exists only because these "
-            "are two transactions."
+            "A dispatcher that passes against rows which Hydra never writes that way has passed nothing. The "
+            "gap between marking a build and notifying of it (qr-notify-gap) exists only because these are "
+            "two transactions."
         ),
     ),
     Promise(
@@ -43,8 +43,7 @@ SIMULATOR: tuple[Promise, ...] = (
         source="behaviour",
         why=(
             "The stale mark, status and times that a restart leaves in the row are what makes a dispatcher "
-            "report a build as finished that is not (hn-recovery-unfinished). A tidy simulator would hide "
-            "it."
+            "report a build as finished that is not (hn-recovery-unfinished). A tidy simulator would hide it."
         ),
     ),
 )
