@@ -23,25 +23,27 @@ from hydra_notify_sim.cli import ending
     metavar="FILE",
     help="A Hydra checkout's hydra.sql, instead of our tables.",
 )
-def command(*, dsn: str | None, schema: Path | None) -> int:
+@click.option("--wipe", metavar="NAME", help="Allow the database of this name to be emptied.")
+def command(*, dsn: str | None, schema: Path | None, wipe: str | None) -> int:
     """Start a throw-away database with Hydra's tables, print its DSN, and keep it until Ctrl-C.
 
     The DSN is all that is printed on standard output. SIGTERM ends it like Ctrl-C; both are exit status 0.
     """
+    own = True
     try:
-        with database.start_server(dsn=dsn or None, schema=schema) as server:
-            prepared = database.prepare(server, "hydra")
-            try:
-                _offer(prepared.dsn)
-                threading.Event().wait()
-            finally:
-                prepared.close()
+        with (
+            database.start_server(dsn=dsn or None, schema=schema) as server,
+            database.prepare(server, wipe=wipe) as ready,
+        ):
+            own = server.own
+            _offer(ready.dsn, own=own)
+            threading.Event().wait()
     except KeyboardInterrupt:  # how it is meant to end
-        ending.say("The database is gone.")
+        ending.say("The database is gone." if own else "The database stays on your server.")
     return 0
 
 
-def _offer(dsn: str) -> None:
+def _offer(dsn: str, *, own: bool) -> None:
     """Print a DSN; its password, if it has one, is the user's already and is left out."""
     parts = conninfo.conninfo_to_dict(dsn)
     if parts.pop("password", None) is not None:
@@ -49,4 +51,7 @@ def _offer(dsn: str) -> None:
         dsn = conninfo.make_conninfo("", **parts)
     sys.stdout.write(f"{dsn}\n")
     sys.stdout.flush()
-    ending.say("A Hydra database is ready. Ctrl-C ends it, and nothing of it stays.")
+    after = (
+        "ends it, and nothing of it stays" if own else "ends this command; the database stays on your server"
+    )
+    ending.say(f"A Hydra database is ready. Ctrl-C {after}.")

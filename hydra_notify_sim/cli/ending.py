@@ -23,14 +23,14 @@ NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM arrived: end as after Ctrl-C, but with the exit code of a termination."""
+    """SIGTERM or SIGHUP arrived: end as after Ctrl-C, but with the exit code of a termination."""
 
 
 _asked_to_end = False
 
 
 def asked_to_end() -> bool:
-    """Whether SIGTERM arrived since `main` began."""
+    """Whether SIGTERM or SIGHUP arrived since `main` began."""
     return _asked_to_end
 
 
@@ -142,18 +142,24 @@ def _flushed(code: int) -> int:
 
 @contextlib.contextmanager
 def _sigterm_interrupts() -> Iterator[None]:
+    """End after SIGTERM, or when the terminal goes away, as after Ctrl-C: servers stopped, reports written."""
+
     def interrupt(number: int, frame: FrameType | None) -> None:
         del number, frame
         global _asked_to_end  # noqa: PLW0603
         _asked_to_end = True
         raise Terminated
 
+    before = {}
     try:
-        before = signal.signal(signal.SIGTERM, interrupt)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:  # nohup, say, ignores one on purpose
+                before[number] = signal.signal(number, interrupt)
     except ValueError:  # not the main thread: whoever runs us there handles signals
         yield
         return
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
