@@ -42,6 +42,8 @@ class Journal:
         """The tasks as last observed."""
         self.marks: dict[int, int] = {}
         """The marks as last observed."""
+        self.task_names: dict[str, str] = {}
+        """The name under which a plugin's failures are stored to the plugin's, where they differ."""
         self._stale = True
 
     def record(self, record: history.AnyRecord) -> int:
@@ -78,9 +80,8 @@ class Journal:
                 marks[id_] = mark
             else:
                 attempts, retry_at = numbers
-                tasks.append(
-                    history.Task(id_, channel, plugin, payload, attempts, retry_at + self.due_offset)
-                )
+                name = self.task_names.get(plugin, plugin)
+                tasks.append(history.Task(id_, channel, name, payload, attempts, retry_at + self.due_offset))
         self.marks = marks
         self.tasks = tuple(sorted(tasks, key=lambda task: task.id))
         self._stale = False

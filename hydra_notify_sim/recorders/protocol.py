@@ -78,6 +78,7 @@ class Exchange:
         """Plugin to its latest hello since `expect`."""
         self._hooks: dict[str, tuple[str, ...]] = {}
         self._connections: set[Connection] = set()
+        self._ended = 0
         self._selector = selectors.DefaultSelector()
         self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listening.setblocking(False)  # that is how the function is called
@@ -95,16 +96,15 @@ class Exchange:
     def pump(self, seconds: float) -> bool:
         """Serve the sockets until a call waits to be taken, or for so long; return whether one does.
 
-        It also returns when somebody hangs up: the dispatcher may have ended.
+        It also returns when somebody says hello, or hangs up: the dispatcher may have ended.
 
         Raises:
             ProtocolError: a recorder does not speak the protocol; it has been told so, and hung up on.
 
         """
         deadline = time.monotonic() + seconds
-        connected = len(self._connections)
-        while not self.arrived and len(self._connections) >= connected:
-            connected = len(self._connections)
+        greeted, ended = len(self.hellos), self._ended
+        while not self.arrived and len(self.hellos) == greeted and self._ended == ended:
             left = deadline - time.monotonic()
             ready = self._selector.select(max(0.0, left))
             for key, mask in ready:
@@ -239,6 +239,7 @@ class Exchange:
         connection.closed = True
         if connection in self._connections:
             self._connections.remove(connection)
+            self._ended += 1
             self._selector.unregister(connection.socket)
             connection.socket.close()
             self.arrived = deque(arrived for arrived in self.arrived if arrived.connection is not connection)

@@ -55,6 +55,12 @@ class Points:
         self._armed: list[Armed] = []
         self.count = 0
         """Points reached so far."""
+        self.cannot: dict[str, str] = {}
+        """Points at which this kind of dispatcher cannot be held, with the reason."""
+
+    def waits_for(self, name: str) -> bool:
+        """Tell whether something is armed at points of this name."""
+        return any(armed.name == name for armed in self._armed)
 
     def arm(self, armed: Armed) -> Armed:
         """Wait for a point."""

@@ -1,0 +1,106 @@
+"""A dispatcher's process: in its own session and process group, its output kept, nothing of it left behind."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hydra_notify_sim import errors
+from hydra_notify_sim.targets.guard import GUARD
+
+LINES_KEPT = 2_000
+"""Lines of output that are kept, the last ones."""
+LINE_KEPT = 4_096
+"""Characters of a line that are kept."""
+OUTPUT_SECONDS = 1.0
+"""How long the rest of the output may take to arrive once the whole process group is dead."""
+
+
+class Child:
+    """One life's process."""
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], directory: Path) -> None:
+        """Start it in a directory.
+
+        Raises:
+            EnvironmentFailedError: there is no such program, or it may not be run.
+
+        """
+        try:
+            self._process = subprocess.Popen(
+                command,
+                env=environment,
+                cwd=directory,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise errors.EnvironmentFailedError(
+                f"the dispatcher cannot be started: {command[0]}: {error.strerror}. Is it installed, and executable?"
+            ) from error
+        GUARD.watch_group(self.pid)
+        self._lines: deque[str] = deque(maxlen=LINES_KEPT)
+        self._dead = False
+        self._reader = threading.Thread(target=self._read, name=f"output of {self.pid}", daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        """Process id, which is the group's too."""
+        return self._process.pid
+
+    @property
+    def exited(self) -> bool:
+        """Whether the process has ended."""
+        return self._process.poll() is not None
+
+    @property
+    def exit_status(self) -> int | None:
+        """Exit status, or minus the number of the signal that ended it; None while it runs."""
+        return self._process.poll()
+
+    @property
+    def output(self) -> list[str]:
+        """The last lines of standard output and error."""
+        return list(self._lines)
+
+    def terminate(self) -> None:
+        """Ask the process, and not its group, to end (SIGTERM)."""
+        self._process.terminate()
+
+    def kill(self) -> None:
+        """Kill what is left of the group, and wait for it."""
+        if self._dead:
+            return
+        self._dead = True
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait()
+        GUARD.forget_group(self.pid)
+        self._reader.join(OUTPUT_SECONDS)
+
+    def cpu_seconds(self) -> float | None:
+        """Return the processor time that the group has used so far, in seconds; None where /proc does not say."""
+        total = 0
+        found = False
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                # The second field, the name in parentheses, may hold spaces.
+                fields = stat.read_text().rpartition(")")[2].split()
+                if int(fields[2]) == self.pid:
+                    total += int(fields[11]) + int(fields[12])
+                    found = True
+        return total / os.sysconf("SC_CLK_TCK") if found else None
+
+    def _read(self) -> None:
+        stream = self._process.stdout
+        assert stream is not None
+        with stream:
+            while line := stream.readline(LINE_KEPT):
+                self._lines.append(line.decode(errors="replace").rstrip("\n"))

@@ -1,0 +1,406 @@
+"""A dispatcher in a process of its own, driven from outside: signals, sockets, and the recorder protocol.
+
+Nothing is assumed of the process but what docs/reference/recorder.md says. It is held by not answering a plugin's
+call; where it must be killed after a call, it is made to wait for a lock. The harness serves its recorders
+only while it waits for it: all happens in one thread, in one order.
+"""
+
+import contextlib
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import psycopg
+
+from hydra_notify_sim import errors, history
+from hydra_notify_sim.contract import channels
+from hydra_notify_sim.dispatcher import core, postgres
+from hydra_notify_sim.recorders import messages
+from hydra_notify_sim.recorders.journal import Journal
+from hydra_notify_sim.recorders.protocol import Exchange
+from hydra_notify_sim.recorders.recorder import Behaviour, Calls, interested
+from hydra_notify_sim.targets import process_environment
+from hydra_notify_sim.targets.backends import Backends
+from hydra_notify_sim.targets.child import Child
+from hydra_notify_sim.targets.guard import GUARD
+from hydra_notify_sim.targets.points import Points
+from hydra_notify_sim.targets.process_calls import CallHandler, LifeGone
+from hydra_notify_sim.targets.process_clock import ProcessClock
+from hydra_notify_sim.targets.process_life import Life
+from hydra_notify_sim.targets.sentinels import Sentinels
+from hydra_notify_sim.targets.settling import Settling
+from hydra_notify_sim.targets.silence import Silence
+
+START_DEADLINE = 30.0
+"""Seconds from the start of the process until its recorders have said hello."""
+STOP_DEADLINE = 15.0
+"""Seconds without a call in which it must have ended after SIGTERM (L-stop)."""
+TICK = 0.02
+"""Seconds between two looks at whether the process lives, where nothing else tells."""
+
+CANNOT: dict[str, str] = {
+    "between_listen_and_scan": "a process cannot be held between listening and scanning: no plugin is called there",
+    "point": "a process has no numbered points: its calls to the database are not seen",
+}
+"""Points at which a process cannot be held, with the reason."""
+
+
+class ProcessTarget:
+    """A dispatcher as a process (`hydra_notify_sim.targets.target.Target`)."""
+
+    in_process = False
+
+    def __init__(
+        self,
+        journal: Journal,
+        dsn: str,
+        command: Sequence[str],
+        *,
+        clock: ProcessClock,
+        keep: Callable[[], Collection[int]] = tuple,
+        payloads: channels.PayloadVersion = channels.DEFAULT_PAYLOADS,
+        patience: float = 1.0,
+    ) -> None:
+        """Prepare to run a command as the dispatcher of a database.
+
+        Args:
+            journal: the run's history; its connection sends the sentinels.
+            dsn: libpq connection string, for the dispatcher and for the harness's locks.
+            command: the program and its arguments.
+            clock: the history's clock.
+            keep: gives the pids of the harness's own backends, which are never terminated, beside the journal's.
+            payloads: version of the payloads, to know which calls an emission asks for.
+            patience: multiplies every deadline.
+
+        """
+        self.journal = journal
+        self.clock = clock
+        self.payloads = payloads
+        self.patience = patience
+        self.points = Points(journal)
+        self.points.cannot.update(CANNOT)
+        self.calls = Calls(journal)
+        self.on_hold: Callable[[str], None] = lambda _plugin: None
+        self.sentinels = Sentinels(journal)
+        self.silence = Silence(journal, payloads)
+        self.backends = Backends(journal, postgres.connector(dsn), keep)
+        self._dsn = dsn
+        self._command = tuple(command)
+        self._life: Life | None = None
+        self._lives = 0
+        self._ever_connected = False
+        self._log: list[str] = []
+        self._directory = Path(tempfile.mkdtemp(prefix="hns-"))
+        GUARD.watch_directory(self._directory)
+        self.exchange = Exchange(self._directory)
+        self._handler = CallHandler(self)
+        journal.on_commit = self._committed
+
+    @classmethod
+    def reference(
+        cls,
+        journal: Journal,
+        dsn: str,
+        *,
+        clock: ProcessClock,
+        dispatcher: type[core.Dispatcher] = core.Dispatcher,
+        keep: Callable[[], Collection[int]] = tuple,
+        payloads: channels.PayloadVersion = channels.DEFAULT_PAYLOADS,
+        patience: float = 1.0,
+    ) -> "ProcessTarget":
+        """Return the reference dispatcher, or a known-bad one, as a process."""
+        command = [
+            sys.executable,
+            "-m",
+            "hydra_notify_sim.targets.run_reference",
+            "--dispatcher",
+            f"{dispatcher.__module__}:{dispatcher.__qualname__}",
+            "--payloads",
+            payloads,
+        ]
+        return cls(journal, dsn, command, clock=clock, keep=keep, payloads=payloads, patience=patience)
+
+    @property
+    def alive(self) -> bool:
+        """Whether a process of the dispatcher exists, as far as was seen."""
+        return self._life is not None
+
+    @property
+    def inside(self) -> bool:
+        """Whether it is held in a call or at a point."""
+        return self._life is not None and self._life.held > 0
+
+    # What a scenario does to it
+
+    def start(self, behaviours: Mapping[str, Behaviour]) -> None:
+        """Begin a life with these plugins and let it settle.
+
+        Raises:
+            EnvironmentFailedError: no recorder says hello: it dies at its start, or does not load them.
+            ProtocolError: a recorder does not speak the protocol.
+
+        """
+        if self._life is not None:
+            raise errors.UsageError("the story wants to start a dispatcher that is running")
+        self._lives += 1
+        self.sentinels.prepare()
+        self._observe()
+        hooks = interested(behaviours, behaviours)
+        self.exchange.expect({**hooks, messages.SENTINEL: ("eval_started",)})
+        # The sentinel is the last: when it is called, the others have been, where the order is kept.
+        environment = process_environment.make(
+            self._dsn, self.exchange.path, [*behaviours, messages.SENTINEL], self._directory
+        )
+        self.record(history.Starting(t=self.now, life=self._lives, plugins=hooks))
+        life = Life(self._lives, behaviours, Child(self._command, environment, self._directory))
+        self._life = life
+        with self._driving(life):
+            self._await_hello(life)
+            Settling(self, life).settle(kick=True)
+
+    def stop(self) -> None:
+        """Send SIGTERM; wait for the end, unless it is held."""
+        life = self._living("stop")
+        if life.child.exited:
+            self.settle()
+            return
+        self.record(history.Stopping(t=self.now, life=life.number, busy=life.held > 0))
+        life.stopping = True
+        life.child.terminate()
+        self.settle()
+
+    def crash(self) -> None:
+        """Kill the process group with SIGKILL, every backend with it; where it is held after a call, at that point."""
+        life = self._living("crash")
+        self._handler.go_on_until_point(life)
+        self._kill(life)
+        self.record(history.Crashed(t=self.now, life=life.number))
+        self.calls.cut_off()
+        self._observe()
+
+    def lose_connection(self, *, reply_lost: bool = False) -> None:
+        """Terminate the dispatcher's backends.
+
+        A reply cannot be lost on the way: what the server has sent lies in the process's socket.
+        """
+        life = self._living("lose the connection of")
+        detail = "reply lost" if reply_lost else ""
+        self.record(history.Fault(t=self.now, fault="connection lost", detail=detail))
+        if reply_lost:
+            reason = (
+                "the reply to a process cannot be lost: what the server has sent lies in its socket already"
+            )
+            self.record(history.PointMissed(t=self.now, point="reply lost", reason=reason))
+        self.backends.terminate()
+        self._lost(life)
+        self._observe()
+        self.record(history.Disconnected(t=self.now, life=life.number))
+        self.settle()
+
+    def server_closing(self) -> None:
+        """Note that the server takes all connections away; whoever closes it does so now."""
+        self.backends.close()
+        if self._life is not None:
+            self._lost(self._life)
+            self.record(history.Disconnected(t=self.now, life=self._life.number, server_closed=True))
+
+    def server_opened(self) -> None:
+        """Let the dispatcher find the server again; the journal has a new connection by now."""
+        self._observe()
+        if self._life is not None:
+            self.record(history.ServerOpened(t=self.now))
+            self.settle()
+
+    def settle(self, *, kick: bool = True) -> None:
+        """Serve it until it has settled, or has ended after it was asked to; record what came of it.
+
+        What was committed while it was busy is waited for in silence first (L-no-stall). With ``kick=False``
+        everything is, and a dispatcher that is silent in its turn is left alone then.
+        """
+        life = self._life
+        if life is None or life.held or life.driving:
+            return
+        with self._driving(life):
+            if life.stopping:
+                self._await_end(life)
+            else:
+                Settling(self, life).settle(kick=kick)
+
+    def move_time(self, seconds: float) -> None:
+        """Move the history's clock on, and the due times back by as much.
+
+        A task that the dispatcher has locked for its own use is left alone.
+        """
+        before = self.clock.whole_offset
+        self.clock.move(seconds)
+        self.journal.due_offset = self.clock.whole_offset
+        if moved := self.clock.whole_offset - before:
+            self.journal.connection.execute(
+                "UPDATE taskretries SET retry_at = greatest(retry_at - %s, 0) WHERE id IN"
+                " (SELECT id FROM taskretries FOR UPDATE SKIP LOCKED)",
+                [moved],
+            )
+        self.record(history.TimeMoved(t=self.now, seconds=seconds))
+
+    def next_due(self) -> float | None:
+        """Return when the next stored task is due, on the history's clock."""
+        self._observe()
+        return min((task.due for task in self.journal.tasks), default=None)
+
+    def log(self) -> Sequence[str]:
+        """Return the last lines of what it wrote to standard output and error, in all its lives."""
+        return [*self._log, *(self._life.child.output if self._life is not None else ())]
+
+    def close(self) -> None:
+        """Kill it, if it lives, and remove its directory."""
+        if self._life is not None:
+            with contextlib.suppress(psycopg.Error, errors.EnvironmentFailedError):
+                self._kill(self._life)
+        self.backends.close()
+        self.exchange.close()
+        shutil.rmtree(self._directory, ignore_errors=True)
+        GUARD.forget_directory(self._directory)
+
+    # What settling and the handler of calls use
+
+    def pump(self, life: Life, seconds: float) -> bool:
+        """Wait for a call and handle it; return whether one came.
+
+        Raises:
+            LifeGone: the process has ended.
+
+        """
+        arrived = self.exchange.pump(min(seconds, TICK))
+        if not life.stopping and life.child.exited:
+            self._ended(life)
+            raise LifeGone
+        if arrived:
+            self._handler.handle(life, self.exchange.take())
+        return arrived
+
+    def record(self, record: history.AnyRecord) -> None:
+        """Write into the history."""
+        self.journal.record(record)
+
+    @property
+    def now(self) -> float:
+        """Unix seconds of the history's clock."""
+        return self.clock.now()
+
+    def observe(self) -> None:
+        """Record the rows as they are."""
+        self._observe()
+
+    # Beginnings and ends
+
+    @contextlib.contextmanager
+    def _driving(self, life: Life) -> Iterator[None]:
+        life.driving = True
+        try:
+            yield
+        except LifeGone:
+            pass
+        except errors.EnvironmentFailedError:
+            if not life.gone:
+                self._kill(life)
+            raise
+        finally:
+            life.driving = False
+
+    def _await_hello(self, life: Life) -> None:
+        deadline = time.monotonic() + START_DEADLINE * self.patience
+        names = {*life.behaviours, messages.SENTINEL}
+        while missing := names - set(self.exchange.hellos):
+            if self.exchange.arrived:
+                break  # it works already; a recorder that comes later is one that connects at its first call
+            if time.monotonic() > deadline:
+                raise errors.EnvironmentFailedError(
+                    f"{self._shown_command} has not come up: {START_DEADLINE * self.patience:.0f} s after its start no recorder "
+                    f"named {', '.join(sorted(missing))} has connected. Does it load the plugins that "
+                    f"{messages.PLUGINS_VARIABLE} names? {self._last_words(life)}"
+                )
+            self.exchange.pump(TICK)
+            if life.child.exited:
+                self._ended(life)
+                raise LifeGone
+        self._ever_connected = True
+        for name, hello in self.exchange.hellos.items():
+            if hello.task_name:
+                self.journal.task_names[hello.task_name] = name
+        life.quiet = max(hello.quiet_ms for hello in self.exchange.hellos.values()) / 1000
+
+    def _await_end(self, life: Life) -> None:
+        quiet_since = time.monotonic()
+        in_time = True
+        while not life.child.exited:
+            if self.pump(life, TICK):
+                quiet_since = time.monotonic()
+            elif time.monotonic() - quiet_since > STOP_DEADLINE * self.patience:
+                in_time = False
+                break
+        self._kill(life)
+        status = life.child.exit_status
+        self._observe()
+        self.record(
+            history.Stopped(
+                t=self.now, life=life.number, exit_status=0 if status is None else status, in_time=in_time
+            )
+        )
+        self.calls.cut_off()
+
+    def _ended(self, life: Life) -> None:
+        """Record that it has ended though nobody asked it to."""
+        self._kill(life)
+        if not self._ever_connected:
+            raise errors.EnvironmentFailedError(
+                f"{self._shown_command} ended with exit status {life.child.exit_status} before any of its recorders had "
+                f"connected. {self._last_words(life)}"
+            )
+        self._observe()
+        message = next((line for line in reversed(life.child.output) if line.strip()), "")
+        self.record(
+            history.Ended(t=self.now, life=life.number, exit_status=life.child.exit_status, message=message)
+        )
+        self.calls.cut_off()
+
+    def _kill(self, life: Life) -> None:
+        """End a life: the process group, then every backend, which would still commit; then give locks back."""
+        life.gone = True
+        self._life = None
+        life.child.kill()
+        self._log = [*self._log, *life.child.output]
+        self.exchange.drop()
+        self.silence.clear()
+        try:
+            self.backends.terminate()
+        finally:
+            self.backends.unlock()
+
+    def _lost(self, life: Life) -> None:
+        life.up = False
+        self.silence.clear()
+
+    def _last_words(self, life: Life) -> str:
+        output = "\n".join(life.child.output[-20:])
+        return f"Its last output:\n{output}" if output else "It wrote nothing."
+
+    @property
+    def _shown_command(self) -> str:
+        return f"the dispatcher ({' '.join(self._command)})"
+
+    def _observe(self) -> None:
+        self.sentinels.forget_tasks()
+        self.journal.changed()
+        self.journal.observe()
+
+    def _committed(self, commit: history.Commit) -> None:
+        if self._life is not None and self._life.up:
+            self.silence.committed(commit, interested(self._life.behaviours, self._life.behaviours))
+
+    def _living(self, what: str) -> Life:
+        if self._life is None:
+            raise errors.UsageError(f"the story wants to {what} a dispatcher that is not running")
+        return self._life

@@ -1,0 +1,59 @@
+"""What is known of one life of a dispatcher in a process."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from hydra_notify_sim.contract import channels
+from hydra_notify_sim.recorders.protocol import ArrivedCall
+from hydra_notify_sim.recorders.recorder import Behaviour
+from hydra_notify_sim.targets.child import Child
+
+
+@dataclass(slots=True)
+class Delivery:
+    """The event in hand, as its calls tell."""
+
+    event: channels.Event | None
+    called: set[str] = field(default_factory=set)
+    retry: bool = False
+    """Whether a stored task was due for it: nobody but that plugin is called."""
+
+
+@dataclass(slots=True)
+class Holding:
+    """A call that has ended for the history and is not answered yet: the dispatcher is held after it."""
+
+    arrived: ArrivedCall
+    failure: str | None
+    delivery: Delivery
+    builds: tuple[int, ...]
+    """Finished builds with a mark that the call showed: what the dispatcher may clear."""
+    last: bool
+    """Whether every interested plugin has been called for the event."""
+    point: str = ""
+
+
+@dataclass(eq=False)
+class Life:
+    """From process start until it is gone."""
+
+    number: int
+    behaviours: Mapping[str, Behaviour]
+    child: Child
+    up: bool = False
+    gone: bool = False
+    driving: bool = False
+    stopping: bool = False
+    held: int = 0
+    handled: int = 0
+    """Calls of the scenario's plugins so far."""
+    scanned: int = 0
+    """Events of the start-up scan so far."""
+    quiet: float = 0.0
+    """Seconds of silence that it takes to be sure that this dispatcher has settled."""
+    delivery: Delivery | None = None
+    holding: Holding | None = None
+
+    def interested(self, hook: str) -> set[str]:
+        """Return the plugins that have a hook."""
+        return {name for name, behaviour in self.behaviours.items() if hook in behaviour.hooks}

@@ -1,0 +1,201 @@
+"""Finds out whether a dispatcher in a process has settled: a sentinel answered, no task due, and one more."""
+
+import time
+from typing import TYPE_CHECKING
+
+from hydra_notify_sim import errors, history
+from hydra_notify_sim.recorders import messages
+from hydra_notify_sim.targets.process_life import Life
+
+if TYPE_CHECKING:
+    from hydra_notify_sim.targets.process import ProcessTarget
+
+QUIET_DEADLINE = 10.0
+"""Seconds without any call after which it has not settled."""
+SETTLE_DEADLINE = 300.0
+"""Seconds after which it has not settled, though calls keep coming."""
+UP_DEADLINE = 30.0
+"""Seconds without any call in which it must be up after a start, or again after a lost connection."""
+SILENCE_DEADLINE = 3.0
+"""Seconds in which it must go on by itself with what arrived while it was busy (L-no-stall)."""
+KICK_EVERY = 0.2
+"""Seconds after which a sentinel is sent again."""
+KICK_WHILE_STARTING = 0.05
+"""The same before it is up: one sent before it listened is never answered."""
+OTHERS_SECONDS = 0.2
+"""How long a sentinel's calls of other plugins are waited for, once plugin ``sentinel`` was called."""
+BUSY_SECONDS = 1.0
+"""How long processor use is watched (R-gone-plugin)."""
+BUSY_SHARE = 0.25
+"""Share of a core from which on a dispatcher that does nothing is busy (R-gone-plugin)."""
+TICK = 0.02
+
+
+class Settling:
+    """One attempt of one life to settle."""
+
+    def __init__(self, target: "ProcessTarget", life: Life) -> None:
+        self._target = target
+        self._life = life
+        self._until = time.monotonic() + SETTLE_DEADLINE * target.patience
+        self._quiet_since = time.monotonic()
+        self._handled = life.handled
+
+    def settle(self, *, kick: bool) -> None:
+        """Serve the dispatcher until it has settled or a deadline has passed; record which.
+
+        Raises:
+            LifeGone: it is gone meanwhile.
+            EnvironmentFailedError: it came up without a recorder that it should have loaded.
+
+        """
+        target, life = self._target, self._life
+        if life.up and (target.silence.wanted or not kick) and not self._in_silence():
+            missing = target.silence.open()
+            self._not_settled(f"{missing} calls are owed, and it waits for another notification first")
+            if not kick:
+                return
+            target.record(history.Kicked(t=target.now))
+        watch = self._has_gone_task()
+        reason = self._work()
+        if reason:
+            self._not_settled(reason)
+        elif watch and self._is_busy():
+            target.record(
+                history.NotSettled(
+                    t=target.now, reason="it has nothing to do, and burns its processor", busy=True
+                )
+            )
+        else:
+            target.record(history.Settled(t=target.now))
+        target.silence.clear()
+
+    def _work(self) -> str:
+        """Wait until it has settled; return why not, or nothing."""
+        target, life = self._target, self._life
+        while True:
+            if not self._confirmed():
+                return "it does not answer" if life.up else "it has not come up: it does not answer"
+            if not life.up:
+                life.up = True
+                self._all_recorders_there()
+                target.record(history.Up(t=target.now, life=life.number))
+            if not self._none_due():
+                return f"{self._due()} tasks are due and not run"
+            if not self._confirmed():
+                return "it does not answer any more"
+            if not self._stays_quiet():
+                continue
+            target.observe()
+            # Real time goes on: a task may have become due since.
+            if not any(task.due <= target.now for task in target.journal.tasks):
+                return ""
+            if self._out_of_time():
+                return "tasks become due faster than they are run"
+
+    def _confirmed(self) -> bool:
+        """Send a sentinel, again and again, until it is answered."""
+        target, life = self._target, self._life
+        self._note_progress()
+        self._quiet_since = time.monotonic()
+        number = target.sentinels.send()
+        sent = time.monotonic()
+        while not target.sentinels.confirmed(number):
+            if self._out_of_time():
+                return False
+            every = KICK_EVERY if life.up else KICK_WHILE_STARTING
+            if not target.pump(life, TICK) and time.monotonic() - sent > every:
+                target.sentinels.send()
+                target.record(history.Kicked(t=target.now))
+                sent = time.monotonic()
+        self._others_confirmed(number)
+        return True
+
+    def _others_confirmed(self, number: int) -> None:
+        """Wait a moment for the sentinel's calls of other plugins, so that none is open when it counts as settled."""
+        deadline = time.monotonic() + OTHERS_SECONDS * self._target.patience
+        others = self._life.interested("eval_started")
+        while any(not self._target.sentinels.confirmed(number, plugin) for plugin in others):
+            if time.monotonic() > deadline:
+                return
+            self._target.pump(self._life, TICK)
+
+    def _none_due(self) -> bool:
+        self._quiet_since = time.monotonic()
+        while self._due():
+            self._target.pump(self._life, TICK)
+            if self._out_of_time():
+                return False
+        return True
+
+    def _due(self) -> int:
+        row = self._target.journal.connection.execute(
+            "SELECT count(*) FROM taskretries WHERE retry_at <= %s AND pluginname <> %s",
+            [int(time.time()), messages.SENTINEL],
+        ).fetchone()
+        return int(row[0]) if row is not None else 0
+
+    def _in_silence(self) -> bool:
+        """Wait, sending nothing, for the calls that are owed."""
+        deadline = SILENCE_DEADLINE * self._target.patience
+        self._quiet_since = time.monotonic()
+        while self._target.silence.open():
+            self._target.pump(self._life, TICK)
+            self._note_progress()
+            if time.monotonic() - self._quiet_since > deadline:
+                return False
+        return True
+
+    def _stays_quiet(self) -> bool:
+        until = time.monotonic() + self._life.quiet
+        while (left := until - time.monotonic()) > 0:
+            if self._target.pump(self._life, left):
+                return False
+        return True
+
+    def _has_gone_task(self) -> bool:
+        """Tell whether a task is due whose plugin is gone or not interested."""
+        hooks = [
+            f"{plugin} {hook}"
+            for plugin, behaviour in self._life.behaviours.items()
+            for hook in behaviour.hooks
+        ]
+        found = self._target.journal.connection.execute(
+            "SELECT pluginname, channel FROM taskretries WHERE retry_at <= %s AND pluginname <> %s",
+            [int(time.time()), messages.SENTINEL],
+        )
+        names = self._target.journal.task_names
+        return any(f"{names.get(plugin, plugin)} {channel}" not in hooks for plugin, channel in found)
+
+    def _is_busy(self) -> bool:
+        before, began = self._life.child.cpu_seconds(), time.monotonic()
+        while (left := began + BUSY_SECONDS - time.monotonic()) > 0:
+            self._target.pump(self._life, left)
+        after = self._life.child.cpu_seconds()
+        if before is None or after is None:
+            return False
+        return (after - before) / (time.monotonic() - began) >= BUSY_SHARE
+
+    def _not_settled(self, reason: str) -> None:
+        busy = self._is_busy()
+        self._target.observe()
+        self._target.record(history.NotSettled(t=self._target.now, reason=reason, busy=busy))
+
+    def _out_of_time(self) -> bool:
+        self._note_progress()
+        now = time.monotonic()
+        quiet = (QUIET_DEADLINE if self._life.up else UP_DEADLINE) * self._target.patience
+        return now > self._until or now - self._quiet_since > quiet
+
+    def _note_progress(self) -> None:
+        if self._life.handled != self._handled:
+            self._handled = self._life.handled
+            self._quiet_since = time.monotonic()
+
+    def _all_recorders_there(self) -> None:
+        missing = set(self._life.behaviours) - set(self._target.exchange.hellos)
+        if missing:
+            raise errors.EnvironmentFailedError(
+                f"the dispatcher is up without its recorders {', '.join(sorted(missing))}: it must load every plugin that "
+                f"{messages.PLUGINS_VARIABLE} names"
+            )
