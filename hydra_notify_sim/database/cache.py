@@ -1,6 +1,5 @@
 """Prepared data directories: what `initdb` and loading the schema made, kept for the next start."""
 
-import hashlib
 import os
 import platform
 import shutil
@@ -8,18 +7,15 @@ from pathlib import Path
 
 import psycopg
 
+from hydra_notify_sim.database import postmaster
 from hydra_notify_sim.database.accounts import Account
 from hydra_notify_sim.database.cachedir import cache_directory
 from hydra_notify_sim.database.postmaster import Binaries, Postmaster, initialise
-from hydra_notify_sim.database.schema import Schema, load
+from hydra_notify_sim.database.schema import Schema, fingerprint, load
 from hydra_notify_sim.errors import EnvironmentFailedError
 
 DATABASE = "hydra"
 """The database that every prepared data directory has."""
-TEMPLATE = "template1"
-"""The database that further ones are copied from: it has the schema too."""
-_PREPARATION = 1
-"""Raise it when this module prepares differently: what is in the cache is then not used any more."""
 
 
 def start_prepared(binaries: Binaries, schema: Schema, directory: Path) -> Postmaster:
@@ -46,26 +42,27 @@ def start_prepared(binaries: Binaries, schema: Schema, directory: Path) -> Postm
 
 
 def _key(binaries: Binaries, schema: Schema) -> str:
-    # The same version built in another way may not read the other's files.
-    built = f"{_PREPARATION}\0{binaries.build}\0{binaries.source}\0{platform.machine()}\0{schema.key}"
-    return f"data-{binaries.version}-{hashlib.sha256(built.encode()).hexdigest()[:12]}"
+    # The same version built in another way may not read the other's files; and this very code may change.
+    code = [Path(module).read_text(encoding="utf-8") for module in (__file__, postmaster.__file__)]
+    built = fingerprint(binaries.build, binaries.source, platform.machine(), schema.key, *code)
+    return f"data-{binaries.version}-{built}"
 
 
 def _fill(binaries: Binaries, schema: Schema, directory: Path) -> None:
-    """Load the schema into the template and make the first database of it; the server is stopped after."""
-    postmaster = Postmaster(binaries, directory)
+    """Make the database with Hydra's tables in it; the server is stopped after."""
+    running = Postmaster(binaries, directory)
     try:
-        with _connect(directory, TEMPLATE) as connection:
-            load(connection, schema)
         with _connect(directory, "postgres") as connection:
-            # One database less to copy at every start; nobody needs an untouched template here.
-            connection.execute("UPDATE pg_database SET datistemplate = false WHERE datname = 'template0'")
-            connection.execute("DROP DATABASE template0")
             # Copied as files, where it can be said: through the log it would leave 7 MB of log to copy.
             strategy = "STRATEGY file_copy" if binaries.major >= 15 else ""
-            connection.execute(f"CREATE DATABASE {DATABASE} TEMPLATE {TEMPLATE} {strategy}")
+            connection.execute(f"CREATE DATABASE {DATABASE} {strategy}")
+            # One database less to copy at every start: here template1 stays as good as it.
+            connection.execute("UPDATE pg_database SET datistemplate = false WHERE datname = 'template0'")
+            connection.execute("DROP DATABASE template0")
+        with _connect(directory, DATABASE) as connection:
+            load(connection, DATABASE, schema)
     finally:
-        postmaster.finish()
+        running.finish()
 
 
 def _connect(directory: Path, dbname: str) -> "psycopg.Connection[tuple[object, ...]]":

@@ -9,7 +9,6 @@ from typing import Any, Self
 import psycopg
 from psycopg import errors, sql
 
-from hydra_notify_sim.database.cache import TEMPLATE
 from hydra_notify_sim.database.connections import connect
 from hydra_notify_sim.database.schema import OURS, load
 from hydra_notify_sim.database.server import Server
@@ -188,15 +187,12 @@ def prepare(server: Server, name: str | None = None, *, wipe: str | None = None)
         raise UsageError(
             f"Told to wipe {wipe!r}, but the database to be used is {name!r}. Nothing was touched."
         )
-    created = _create_if_missing(server, name)
+    _create_if_missing(server, name)
     with connect(server.dsn(name), name, "hydra-notify-sim prepare") as connection:
         try:
-            if created and server.own:  # copied with its tables from the template
-                _mark_ours(connection, name, server.schema.comment)
-            elif not server.own or wipe is not None:
-                _take(connection, server, name, wipe=wipe is not None)
+            _take(connection, server, name, wipe=wipe is not None)
         except psycopg.Error as error:
-            raise EnvironmentFailedError(f"Database {name} could not be made ready: {error}") from error
+            raise EnvironmentFailedError(f"Database {name!r} could not be made ready: {error}") from error
     return Database(server, name)
 
 
@@ -217,8 +213,7 @@ def _take(connection: psycopg.Connection[Any], server: Server, name: str, *, wip
     with connection.transaction():
         if contents:
             _drop_everything(connection)
-        load(connection, server.schema)
-        _mark_ours(connection, name, server.schema.comment)
+        load(connection, name, server.schema)
 
 
 def _drop_everything(connection: psycopg.Connection[Any]) -> None:
@@ -230,35 +225,27 @@ def _drop_everything(connection: psycopg.Connection[Any]) -> None:
     connection.execute("CREATE SCHEMA public")
 
 
-def _mark_ours(connection: psycopg.Connection[Any], name: str, comment: str) -> None:
-    connection.execute(
-        sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(comment))
-    )
-
-
-def _create_if_missing(server: Server, name: str) -> bool:
-    """Tell whether the database had to be made."""
+def _create_if_missing(server: Server, name: str) -> None:
     if server.own and name == server.database:
-        return False
+        return
     try:
         with connect(server.dsn("postgres"), "postgres", "hydra-notify-sim prepare") as connection:
-            if (
-                connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone()
-                is not None
-            ):
-                return False
-            template = TEMPLATE if server.own else "template0"
-            connection.execute(
-                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-                    sql.Identifier(name), sql.Identifier(template)
+            names = {
+                str(found) for (found,) in connection.execute("SELECT datname FROM pg_database").fetchall()
+            }
+            if name not in names:
+                # Someone may have put things of their own into template1.
+                template = "template0" if "template0" in names else "template1"
+                connection.execute(
+                    sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                        sql.Identifier(name), sql.Identifier(template)
+                    )
                 )
-            )
-    except errors.DuplicateDatabase:  # someone else was faster
-        return False
+    except (errors.DuplicateDatabase, errors.UniqueViolation):
+        return  # someone else was faster
     except EnvironmentFailedError:
-        return False  # no way into the database `postgres`: the next connection tells what is the matter
+        return  # no way into the database `postgres`: the next connection tells what is the matter
     except psycopg.Error as error:
         raise EnvironmentFailedError(
-            f"Database {name} does not exist and could not be made: {error}"
+            f"Database {name!r} does not exist and could not be made: {error}. Make it, or name another."
         ) from error
-    return True

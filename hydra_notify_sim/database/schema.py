@@ -16,9 +16,6 @@ OURS = "hydra-notify-sim: throw-away test database"
 """What the comment on a database begins with that we may empty."""
 VERSION = 87
 """Hydra's schema version that schema.sql has (docs/reference/hydra.md, "Schema")."""
-_PREPARATION = 1
-"""Raise it when the SQL in this module changes: prepared databases are then made anew."""
-
 _TABLES = """
 SELECT c.oid, c.relname FROM pg_class c
 WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND c.relname <> 'schemaversion'
@@ -44,12 +41,17 @@ class Schema:
     @property
     def key(self) -> str:
         """A name for all that this makes of an empty database, different when anything in it differs."""
-        return hashlib.sha256(f"{_PREPARATION}\0{self.version}\0{self.text}".encode()).hexdigest()[:12]
+        return fingerprint(str(self.version), self.text, Path(__file__).read_text(encoding="utf-8"))
 
     @property
     def comment(self) -> str:
         """The comment on a database that this was loaded into."""
         return f"{OURS} (schema {self.key})"
+
+
+def fingerprint(*texts: str) -> str:
+    """Return twelve hexadecimal digits that differ if any of the texts does."""
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:12]
 
 
 def read_schema(path: Path | None) -> Schema:
@@ -73,8 +75,8 @@ def read_schema(path: Path | None) -> Schema:
     return Schema(text, str(path), max((int(found[1]) for found in upgrades if found), default=VERSION))
 
 
-def load(connection: psycopg.Connection[Any], schema: Schema) -> None:
-    """Make an empty database ready, all in one transaction: tables, seeds, our function `reset`.
+def load(connection: psycopg.Connection[Any], name: str, schema: Schema) -> None:
+    """Make the empty database `name` ready, all in one transaction: tables, our function `reset`, our comment.
 
     Raises EnvironmentFailedError with the server's words if it does not accept the schema.
     """
@@ -86,9 +88,14 @@ def load(connection: psycopg.Connection[Any], schema: Schema) -> None:
                 [schema.version],
             )
             _install_reset(connection)
+            connection.execute(
+                sql.SQL("COMMENT ON DATABASE {} IS {}").format(
+                    sql.Identifier(name), sql.Literal(schema.comment)
+                )
+            )
     except psycopg.Error as error:
         raise EnvironmentFailedError(
-            f"The schema {schema.origin} could not be loaded into a database of "
+            f"The schema {schema.origin} could not be loaded into database {name!r} of "
             f"PostgreSQL {connection.info.server_version // 10000}: {error}"
         ) from error
 
