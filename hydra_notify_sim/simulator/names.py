@@ -229,6 +229,13 @@ class Names:
         """Return the derivation that is built as a step on the way to the n-th build."""
         return self.at(number * 1009 + step, 2).drv_path()
 
+    def trace(self, number: int) -> str:
+        """Return the trace id of the evaluator's n-th run: seconds since its machine booted, a dot, its pid."""
+        bits = self.at(0, 5).generator.random.getrandbits(64)
+        later = self.at(number, 5).generator.random.getrandbits(16)
+        boot = 10_000 + bits % 900_000 + number * 60
+        return f"{boot}.{later % 1000:03}.{1000 + (bits >> 32) % 30_000}"
+
     def revision(self, number: int) -> str:
         """Return the revision that the n-th evaluation looks at."""
         return self.at(number, 3).revision()

@@ -1,5 +1,6 @@
 """Writes values as SQL literals: fast for the simulator's own names, careful with everybody else's text."""
 
+import math
 import re
 from typing import Any
 
@@ -31,13 +32,19 @@ class Quoting:
             UnwritableTextError: it holds a NUL character, or half a surrogate pair.
 
         """
-        if _HARMLESS.fullmatch(text) is not None:
+        if text.isascii() and _HARMLESS.fullmatch(text) is not None:
             return f"'{text}'"
         if "\0" in text:
             raise UnwritableTextError(
                 f"{text[:40]!r} holds a NUL character, which PostgreSQL cannot store or send; take it out"
             )
-        return self._escaping.escape_literal(text.encode(self._encoding)).decode(self._encoding)
+        try:
+            encoded = text.encode(self._encoding)
+        except UnicodeEncodeError as error:
+            raise UnwritableTextError(
+                f"{text[:40]!r} cannot be written in the connection's encoding, {self._encoding}: {error.reason}"
+            ) from error
+        return self._escaping.escape_literal(encoded).decode(self._encoding)
 
     def value(self, value: Value) -> str:
         """Return a literal."""
@@ -47,7 +54,7 @@ class Quoting:
             return self.text(value)
         if isinstance(value, bool):
             return "true" if value else "false"
-        return repr(value)
+        return repr(value) if math.isfinite(value) else f"'{value}'"
 
     def row(self, *values: Value) -> str:
         """Return values as a row in parentheses."""

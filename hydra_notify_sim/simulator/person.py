@@ -1,0 +1,353 @@
+"""The person at the web page and at psql: restarts, cancels, bumps, sends notifications, deletes and inserts rows."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+from hydra_notify_sim.contract import channels
+from hydra_notify_sim.contract.statuses import Status
+from hydra_notify_sim.contract.transactions import Actor
+from hydra_notify_sim.history import Notification, Outcome, RowChange
+from hydra_notify_sim.simulator import rows
+from hydra_notify_sim.simulator.builds import (
+    Build,
+    Evaluation,
+    ImpossibleActionError,
+    as_status,
+    distinct,
+    nicknames,
+)
+from hydra_notify_sim.simulator.queue_runner import FAILURES, SUCCESSES
+from hydra_notify_sim.simulator.world import OpenTransaction, World, Written
+
+How = Literal["separate", "same transaction", "rolled back"]
+
+
+class Person:
+    """Writes what a person causes who has Hydra's web page and psql before them."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    # The web page
+
+    def restart(self, builds: Iterable[Build]) -> None:
+        """Restart finished builds in one transaction: ``finished`` and ``iscachedbuild`` and nothing else (Q-restart).
+
+        Raises:
+            ImpossibleActionError: one of them is not finished, or has no row.
+
+        """
+        chosen = list(distinct(builds))
+        for build in chosen:
+            build.must_be("restart", finished=True)
+        self._change("restarted", chosen, "finished=0,iscachedbuild=0")
+
+    def cancel(self, builds: Iterable[Build]) -> None:
+        """Cancel unfinished builds in one transaction: no mark is set, and no build_finished sent.
+
+        Raises:
+            ImpossibleActionError: one of them is finished, or has no row.
+
+        """
+        chosen = list(distinct(builds))
+        for build in chosen:
+            build.must_be("cancel", finished=False)
+        now = self.world.clock.now()
+        self._change(
+            "cancelled",
+            chosen,
+            f"finished=1,buildstatus={int(Status.cancelled)},starttime={now},stoptime={now},iscachedbuild=0",
+        )
+
+    def bump(self, builds: Iterable[Build]) -> None:
+        """Move builds to the front of the queue, in one transaction.
+
+        Raises:
+            ImpossibleActionError: one of them has no row.
+
+        """
+        chosen = list(distinct(builds))
+        for build in chosen:
+            build.must_be("bump", finished=None)
+        self._change("bumped", chosen, f"globalpriority={self.world.clock.now()}")
+
+    def _change(self, action: str, builds: Sequence[Build], values: str) -> None:
+        """Update builds and record what really changed: a mark may have come or gone unknown to the simulator."""
+        if not builds:
+            return
+        ids = ",".join([str(build.id) for build in builds])
+        named = {build.id: build for build in builds}
+        with self.world.begin() as transaction:
+            (columns, before), (_, after) = transaction.run(
+                f"SELECT * FROM builds WHERE id IN ({ids}) ORDER BY id FOR UPDATE;"
+                f"UPDATE builds SET {values} WHERE id IN ({ids}) RETURNING *"
+            )
+            old = {row["id"]: row for row in _dicts(columns, before)}
+            new = {row["id"]: row for row in _dicts(columns, after)}
+            turned = [row for row in new.values() if row["finished"] != old[row["id"]]["finished"]]
+            transaction.commit(
+                "person",
+                action,
+                Written(
+                    about=nicknames(builds),
+                    outcomes=[_outcome(row) for row in turned if row["finished"]],
+                    restarted=[row["id"] for row in turned if not row["finished"]],
+                    rows=[
+                        RowChange(
+                            "updated",
+                            "builds",
+                            str(id_),
+                            named[id_].nickname,
+                            tuple(column for column in columns if row[column] != old[id_][column]),
+                        )
+                        for id_, row in new.items()
+                    ],
+                ),
+            )
+        for row in turned:
+            if row["finished"]:
+                named[row["id"]].mark(row["buildstatus"], row["starttime"], row["stoptime"])
+            else:
+                named[row["id"]].reopen()
+
+    # Notifications by hand
+
+    def notify(
+        self,
+        channel: str,
+        payload: str,
+        times: int = 1,
+        how: How = "separate",
+        *,
+        about: str = "",
+    ) -> None:
+        """Send a notification by hand: each in its own transaction, all in one, or all in one that is rolled back.
+
+        ``about`` is what people read in its place. What it names and does not exist is looked up as it commits.
+
+        Raises:
+            RefusedValueError: PostgreSQL refuses it, such as 8,000 bytes of payload.
+
+        """
+        try:
+            event = channels.parse(channel, payload, self.world.payloads)
+        except channels.MalformedPayloadError:
+            event = None
+        transactions, each = (times, 1) if how == "separate" else (1, times)
+        for _ in range(transactions):
+            with self.world.begin() as transaction:
+                missing = rows.missing(lambda sql, t=transaction: t.run(sql)[0][1], [event])[0]  # type: ignore[misc]
+                notification = Notification(channel, payload, raw=True, missing=missing)
+                written = Written(about=about or channel, notifications=[notification] * each)
+                if how == "rolled back":
+                    transaction.roll_back("person", "notify", written)
+                else:
+                    transaction.commit("person", "notify", written)
+
+    # Rows
+
+    def insert_builds(
+        self,
+        builds: Iterable[Build],
+        *,
+        finished: Status | str | int | None = None,
+        pending: bool = False,
+        actor: Actor = "person",
+    ) -> None:
+        """Write rows of builds in one transaction without any evaluation: what is there before a story begins.
+
+        ``finished``: with this status, and, if it was built, a step; ``pending``: with a mark, never announced.
+
+        Raises:
+            ImpossibleActionError: one of them has a row already, or is pending and not finished.
+
+        """
+        chosen = list(distinct(builds))
+        for build in chosen:
+            if build.exists:
+                raise ImpossibleActionError(f"{build.nickname}: insert is impossible, its row exists")
+        if pending and finished is None:
+            raise ImpossibleActionError("a build that is not finished cannot be pending")
+        if not chosen:
+            return
+        world = self.world
+        now = world.clock.now()
+        statements = [world.sequence_of("builds"), *rows.new_builds(world.quoting, chosen, now)]
+        changes = [RowChange("inserted", "builds", str(build.id), build.nickname) for build in chosen]
+        outcomes = []
+        status = None if finished is None else as_status(finished)
+        stepped = status is not None and status in SUCCESSES | FAILURES
+        if status is not None:
+            ids = ",".join([str(build.id) for build in chosen])
+            mark = now if pending else "NULL"
+            statements.append(
+                f"UPDATE builds SET finished=1,buildstatus={int(status)},starttime={now},stoptime={now},"
+                f"iscachedbuild=0,notificationpendingsince={mark} WHERE id IN ({ids})"
+            )
+            outcomes = [Outcome(build.id, int(status), now, now, pending=pending) for build in chosen]
+            if stepped:
+                statements += self._built(chosen, status, now)
+                changes += [RowChange("inserted", "buildsteps", f"{build.id}/1") for build in chosen]
+        world.commit(
+            actor,
+            "insert",
+            Written(about=nicknames(chosen), statements=statements, outcomes=outcomes, rows=changes),
+        )
+        for build in chosen:
+            build.exists = True
+            if status is not None:
+                build.mark(status, now, now)
+                build.has_results = status in SUCCESSES and bool(build.products or build.metrics)
+            if stepped:
+                build.step_numbers.append(1)
+
+    def _built(self, builds: Sequence[Build], status: Status, now: int) -> list[str]:
+        quoting = self.world.quoting
+        step_status = 0 if status in SUCCESSES else int(status)
+        steps = [
+            quoting.row(
+                build.id,
+                1,
+                rows.STEP_BUILDS,
+                build.drv_path,
+                0,
+                step_status,
+                now,
+                now,
+                self.world.next_machine(),
+                build.system,
+            )
+            for build in builds
+        ]
+        statements = [
+            (
+                "INSERT INTO buildsteps (build,stepnr,type,drvpath,busy,status,starttime,stoptime,machine,system) "
+                f"VALUES {','.join(steps)}"
+            )
+        ]
+        outputs = [
+            quoting.row(build.id, 1, name, path) for build in builds for name, path in build.outputs.items()
+        ]
+        if outputs:
+            statements.append(rows.new_step_outputs(outputs))
+        if status in SUCCESSES:
+            statements += [sql for build in builds for sql in rows.results(quoting, build, now)]
+        return statements
+
+    def delete_build(self, build: Build) -> None:
+        """Delete a build's row, and with it its steps, outputs and places in evaluations.
+
+        Raises:
+            ImpossibleActionError: it has no row.
+
+        """
+        build.must_be("delete", finished=None)
+        with self.world.begin() as transaction:
+            (_, steps), *_ = transaction.run(
+                "SELECT build,stepnr FROM buildsteps "
+                f"WHERE build={build.id} OR propagatedfrom={build.id} ORDER BY build,stepnr;"
+                f"DELETE FROM builds WHERE id={build.id}"
+            )
+            self._deleted(
+                transaction,
+                build.nickname,
+                [
+                    RowChange("deleted", "builds", str(build.id), build.nickname),
+                    *[RowChange("deleted", "buildsteps", f"{owner}/{number}") for owner, number in steps],
+                ],
+            )
+        build.exists = False
+        build.finished = build.has_results = False
+        build.status = build.start = build.stop = None
+        build.reopen()
+        gone = {(owner, number) for owner, number in steps}
+        for each in self.world.builds:
+            each.step_numbers = [n for n in each.step_numbers if (each.id, n) not in gone]
+
+    def delete_evaluation(self, evaluation: Evaluation) -> None:
+        """Delete an evaluation's row and its members; the builds stay.
+
+        Raises:
+            ImpossibleActionError: it has no row.
+
+        """
+        if not evaluation.exists:
+            raise ImpossibleActionError(f"{evaluation.nickname}: delete is impossible, there is no row of it")
+        with self.world.begin() as transaction:
+            transaction.run(f"DELETE FROM jobsetevals WHERE id={evaluation.id}")
+            self._deleted(
+                transaction,
+                evaluation.nickname,
+                [RowChange("deleted", "jobsetevals", str(evaluation.id), evaluation.nickname)],
+            )
+        evaluation.exists = False
+
+    def delete_step(self, build: Build, number: int) -> None:
+        """Delete the row of a step.
+
+        Raises:
+            ImpossibleActionError: the build has no such step.
+
+        """
+        if number not in build.step_numbers:
+            raise ImpossibleActionError(f"{build.nickname}: delete is impossible, it has no step {number}")
+        with self.world.begin() as transaction:
+            transaction.run(f"DELETE FROM buildsteps WHERE build={build.id} AND stepnr={number}")
+            change = RowChange("deleted", "buildsteps", f"{build.id}/{number}")
+            self._deleted(transaction, f"{build.nickname}, step {number}", [change])
+        build.step_numbers.remove(number)
+        build.under_way = [step for step in build.under_way if step.number != number]
+
+    def delete_tasks(
+        self, plugin: str | None = None, channel: str | None = None, payload: str | None = None
+    ) -> tuple[int, ...]:
+        """Delete the tasks for which all that is given is so; return their ids, none if there were none."""
+        given = {"pluginname": plugin, "channel": channel, "payload": payload}
+        quote = self.world.quoting.text
+        conditions = [f"{column}={quote(text)}" for column, text in given.items() if text is not None]
+        where = " AND ".join(conditions) or "true"
+        with self.world.begin() as transaction:
+            (_, found), *_ = transaction.run(f"DELETE FROM taskretries WHERE {where} RETURNING id")
+            ids = tuple(sorted(row[0] for row in found))
+            changes = [RowChange("deleted", "taskretries", str(id_)) for id_ in ids]
+            transaction.commit("person", "delete", Written(about=_tasks(plugin, channel), rows=changes))
+        return ids
+
+    def insert_task(
+        self, plugin: str, channel: str, payload: str, *, attempts: int = 1, due_in: float = 0.0
+    ) -> int:
+        """Write a row of ``taskretries``, valid or not, due in so many seconds; return its id."""
+        world = self.world
+        values = world.quoting.row(channel, plugin, payload, attempts, world.clock.now() + int(due_in))
+        with world.begin() as transaction:
+            (_, found), *_ = transaction.run(
+                "INSERT INTO taskretries (channel,pluginname,payload,attempts,retry_at) "
+                f"VALUES {values} RETURNING id"
+            )
+            id_ = int(found[0][0])
+            change = RowChange("inserted", "taskretries", str(id_))
+            transaction.commit("person", "insert", Written(about=_tasks(plugin, channel), rows=[change]))
+        return id_
+
+    def _deleted(self, transaction: OpenTransaction, about: str, changes: Sequence[RowChange]) -> None:
+        transaction.commit("person", "delete", Written(about=about, rows=changes))
+        self.world.deletions = True
+
+
+def _dicts(columns: Sequence[str], found: Sequence[Any]) -> list[dict[str, Any]]:
+    return [dict(zip(columns, row, strict=True)) for row in found]
+
+
+def _outcome(row: dict[str, Any]) -> Outcome:
+    return Outcome(
+        row["id"],
+        row["buildstatus"],
+        row["starttime"],
+        row["stoptime"],
+        pending=row["notificationpendingsince"] is not None,
+        cached=bool(row["iscachedbuild"]),
+    )
+
+
+def _tasks(plugin: str | None, channel: str | None) -> str:
+    return " ".join(["task", *[text for text in (plugin, channel) if text]])
