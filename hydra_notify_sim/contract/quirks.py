@@ -199,5 +199,5 @@ def quirk(quirk_id: str) -> Quirk:
 
 
 def breaking(promise_id: str) -> tuple[Quirk, ...]:
-    """Return the quirks of hydra-notify that break this promise: what makes its violation *known*."""
-    return tuple(found for found in QUIRKS if promise_id in found.breaks and found.by == "hydra-notify")
+    """Return the quirks that break this promise: what makes its violation *known*."""
+    return tuple(found for found in QUIRKS if promise_id in found.breaks)

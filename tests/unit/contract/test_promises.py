@@ -131,7 +131,7 @@ def test_promises_are_values() -> None:
 
 @pytest.mark.parametrize(
     ("wrong", "meant"),
-    [("B-clear-onw", "B-clear-own"), ("b-clear-own", "B-clear-own"), ("R-back-off", "R-backoff")],
+    [("B-clear-onw", "B-clear-own"), ("B-CLEAR-OWN", "B-clear-own"), ("R-back-off", "R-backoff")],
 )
 def test_a_mistyped_id_is_answered_with_the_one_that_was_meant(wrong: str, meant: str) -> None:
     with pytest.raises(promises.UnknownPromiseError) as caught:

@@ -51,6 +51,7 @@ def test_ids_named_in_the_reasons_of_promises_are_quirks() -> None:
 
 
 def test_only_the_dispatchers_own_quirks_explain_a_violation() -> None:
+    assert {quirk.by for quirk in quirks.QUIRKS if quirk.breaks} == {"hydra-notify"}
     assert [quirk.id for quirk in quirks.breaking("B-at-least-once")] == [
         "hn-first-success-clears",
         "hn-stale-clear",
