@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from hydra_notify_sim import history
-from hydra_notify_sim.contract import channels, profiles, promises, quirks
+from hydra_notify_sim.contract import channels, profiles, promises, quirks, transactions
 from hydra_notify_sim.scenario import files, model, points, steps
 from hydra_notify_sim.scenario.expect import Expect
 
@@ -104,12 +104,21 @@ def test_the_history_page_has_every_field_of_the_header() -> None:
     }
 
 
+def test_the_history_page_has_a_row_for_every_action() -> None:
+    found = rows(section(page("history.md"), "## The actions"))
+    assert found[1:] == [
+        [f"`{one.action}`", ", ".join(sorted(one.actors)), one.summary] for one in transactions.TRANSACTIONS
+    ]
+
+
 def test_the_example_on_the_history_page_is_a_history() -> None:
     example = page("history.md").split("```json\n")[1].split("```")[0]
     decoder = msgspec.json.Decoder(history.AnyRecord)
     records = [decoder.decode(line) for line in example.splitlines()]
     commits = [number for number, record in enumerate(records) if isinstance(record, history.Commit)]
     assert commits == [record.commit for record in records if isinstance(record, history.Committed)]
+    actions = {record.action for record in records if isinstance(record, history.Commit)}
+    assert actions <= transactions.ACTIONS
 
 
 def test_the_scenario_page_has_every_verb_point_and_key() -> None:
