@@ -1,6 +1,8 @@
 """A PostgreSQL server in a container: the last source, where a container engine answers."""
 
 import importlib
+import os
+from pathlib import Path
 from typing import Any
 
 from hydra_notify_sim.database.schema import Schema
@@ -9,6 +11,7 @@ from hydra_notify_sim.errors import EnvironmentFailedError
 
 _IMAGE = "postgres:17-alpine"
 _MODULES = ("testcontainers.community.postgres", "testcontainers.postgres")  # newer versions first
+_SOCKET = Path("/var/run/docker.sock")
 _ENGINE_WITHIN = 2
 """Seconds that the engine may take to answer."""
 
@@ -33,6 +36,10 @@ class ContainerServer(ForeignServer):
 
 
 def _start() -> Any:
+    if not os.environ.get("DOCKER_HOST") and not _SOCKET.exists():
+        raise EnvironmentFailedError(
+            f"no container engine: there is no {_SOCKET}, and DOCKER_HOST is not set"
+        )
     try:
         docker = importlib.import_module("docker")  # 130 ms: only when it comes to this
         docker.from_env(timeout=_ENGINE_WITHIN).ping()
