@@ -5,8 +5,10 @@ only the loader finds.
 """
 
 import ast
+import functools
 import inspect
-import textwrap
+import itertools
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,11 +32,25 @@ def json_schema() -> dict[str, Any]:
             _describe(definition, cls)
     _special_forms(definitions)
     members = [{"$ref": _REF + cls.__name__} for cls in steps.VERBS.values()]
+    # What every step may have is checked once for a step and not once for each verb: otherwise the time to check
+    # a file would grow by the number of verbs with each `do` inside a `do`.
+    common = {key: dict(definitions["Settle"]["properties"][key]) for key in ("at", "do")}
     for cls in steps.VERBS.values():
-        definitions[cls.__name__]["dependentRequired"] = {"at": ["do"], "do": ["at"]}
-    definitions["Settle"] = {"anyOf": [{"const": "settle"}, definitions["Settle"]]}
+        own = definitions[cls.__name__]["properties"]
+        own |= {key: {"description": form["description"]} for key, form in common.items()}
     tidy = _tidied({**schema, "$defs": definitions}, members)
-    tidy["$defs"]["step"] = {"description": "One step: a verb and its options.", "oneOf": members}
+    tidy["$defs"]["step"] = {
+        "description": "One step: a verb and its options.",
+        "anyOf": [
+            {"const": "settle"},
+            {
+                "type": "object",
+                "properties": _tidied(common, members),
+                "dependentRequired": {"at": ["do"], "do": ["at"]},
+                "oneOf": members,
+            },
+        ],
+    }
     return {"$schema": DIALECT, "title": "hydra-notify-sim scenario", **tidy}
 
 
@@ -108,21 +124,22 @@ def _describe(definition: dict[str, Any], cls: type[Entry]) -> None:
 
 
 def _texts(cls: type[Entry]) -> dict[str, str]:
-    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+    return _texts_of_module(cls.__module__).get(cls.__name__, {})
+
+
+@functools.cache
+def _texts_of_module(module: str) -> dict[str, dict[str, str]]:
+    """Return, by class, the text under each field of a module."""
+    tree = ast.parse(inspect.getsource(sys.modules[module]))
+    return {body.name: _texts_of_class(body) for body in tree.body if isinstance(body, ast.ClassDef)}
+
+
+def _texts_of_class(body: ast.ClassDef) -> dict[str, str]:
     texts: dict[str, str] = {}
-    previous: ast.stmt | None = None
-    for statement in body.body if isinstance(body, ast.ClassDef) else ():
-        if (
-            isinstance(previous, ast.AnnAssign)
-            and isinstance(previous.target, ast.Name)
-            and isinstance(statement, ast.Expr)
-            and isinstance(statement.value, ast.Constant)
-            and isinstance(statement.value.value, str)
-        ):
-            texts[previous.target.id] = " ".join(
-                statement.value.value.replace("``", "").replace("`", "").split()
-            )
-        previous = statement
+    for field, text in itertools.pairwise(body.body):
+        match field, text:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(words))):
+                texts[name] = " ".join(words.replace("`", "").split())
     return texts
 
 

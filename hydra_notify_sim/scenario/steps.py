@@ -4,6 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, PrivateAttr, Tag, model_validator
 from pydantic_core import PydanticCustomError
+from typing_extensions import TypeAliasType
 
 from hydra_notify_sim.contract import statuses
 from hydra_notify_sim.scenario.base import Entry, shown
@@ -333,32 +334,36 @@ def _one_verb(value: Any) -> Any:
     return value
 
 
-Step = Annotated[
-    Annotated[Dispatcher, Tag("<dispatcher>")]
-    | Annotated[Evaluate, Tag("<evaluate>")]
-    | Annotated[Start, Tag("<start>")]
-    | Annotated[StepEnds, Tag("<step>")]
-    | Annotated[Finish, Tag("<finish>")]
-    | Annotated[Build, Tag("<build>")]
-    | Annotated[Substitute, Tag("<substitute>")]
-    | Annotated[Abort, Tag("<abort>")]
-    | Annotated[Cancel, Tag("<cancel>")]
-    | Annotated[Restart, Tag("<restart>")]
-    | Annotated[Bump, Tag("<bump>")]
-    | Annotated[MarkOnly, Tag("<mark_only>")]
-    | Annotated[Notify, Tag("<notify>")]
-    | Annotated[Delete, Tag("<delete>")]
-    | Annotated[Insert, Tag("<insert>")]
-    | Annotated[Connection, Tag("<connection>")]
-    | Annotated[Postgres, Tag("<postgres>")]
-    | Annotated[Release, Tag("<release>")]
-    | Annotated[Advance, Tag("<advance>")]
-    | Annotated[Settle, Tag("<settle>")]
-    | Annotated[Repeat, Tag("<repeat>")]
-    | Annotated[ExpectStep, Tag("<expect>")],
-    Discriminator(_tag),
-    BeforeValidator(_one_verb),
-]
+# An alias by name keeps pydantic from going down into every verb's steps inside every other verb's.
+Step = TypeAliasType(
+    "Step",
+    Annotated[
+        Annotated[Dispatcher, Tag("<dispatcher>")]
+        | Annotated[Evaluate, Tag("<evaluate>")]
+        | Annotated[Start, Tag("<start>")]
+        | Annotated[StepEnds, Tag("<step>")]
+        | Annotated[Finish, Tag("<finish>")]
+        | Annotated[Build, Tag("<build>")]
+        | Annotated[Substitute, Tag("<substitute>")]
+        | Annotated[Abort, Tag("<abort>")]
+        | Annotated[Cancel, Tag("<cancel>")]
+        | Annotated[Restart, Tag("<restart>")]
+        | Annotated[Bump, Tag("<bump>")]
+        | Annotated[MarkOnly, Tag("<mark_only>")]
+        | Annotated[Notify, Tag("<notify>")]
+        | Annotated[Delete, Tag("<delete>")]
+        | Annotated[Insert, Tag("<insert>")]
+        | Annotated[Connection, Tag("<connection>")]
+        | Annotated[Postgres, Tag("<postgres>")]
+        | Annotated[Release, Tag("<release>")]
+        | Annotated[Advance, Tag("<advance>")]
+        | Annotated[Settle, Tag("<settle>")]
+        | Annotated[Repeat, Tag("<repeat>")]
+        | Annotated[ExpectStep, Tag("<expect>")],
+        Discriminator(_tag),
+        BeforeValidator(_one_verb),
+    ],
+)
 """Any step of a story."""
 
 _RECURSIVE: tuple[type[Entry], ...] = (*VERBS.values(), Repetition)

@@ -248,6 +248,14 @@ def test_every_key_of_the_schema_is_described() -> None:
         for form in (part, *part.get("anyOf", ())):
             for key, value in form.get("properties", {}).items():
                 assert value.get("description"), key
-    assert {reference["$ref"].split("/")[-1] for reference in schema["$defs"]["step"]["oneOf"]} == {
+    (step,) = [form for form in schema["$defs"]["step"]["anyOf"] if "oneOf" in form]
+    assert {reference["$ref"].split("/")[-1] for reference in step["oneOf"]} == {
         cls.__name__ for cls in steps.VERBS.values()
     }
+
+
+def test_checking_steps_inside_steps_takes_no_longer_than_as_many_in_a_row(head: str) -> None:
+    deep = "{build: iso, at: before_clear, do: [" * 12 + "settle" + "]}" * 12
+    assert VALIDATOR.is_valid(document.read(f"{head}  - {deep}\n").value)
+    wrong = deep.replace("settle", "setle")
+    assert not VALIDATOR.is_valid(document.read(f"{head}  - {wrong}\n").value)
