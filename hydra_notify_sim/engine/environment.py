@@ -17,7 +17,6 @@ class Environment:
         self.database = prepared
         self.connection: psycopg.Connection[Any] = prepared.connect("hydra-notify-sim harness")
         self._free: list[psycopg.Connection[Any]] = []
-        self._dirty = True
 
     def clean(self) -> None:
         """Make the database empty; a dispatcher of an earlier scenario is gone by now."""
@@ -46,6 +45,11 @@ class Environment:
             connection.close()
             return
         self._free.append(connection)
+
+    def own_backends(self) -> set[int]:
+        """Return the backends of the harness's own connections, which no fault may end."""
+        ours = [self.connection, *self._free]
+        return {c.info.backend_pid for c in ours if not c.closed} | {self.database.control_pid}
 
     def forget_connections(self) -> None:
         """Give up every connection: the server takes them away."""

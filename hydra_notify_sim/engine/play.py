@@ -1,7 +1,7 @@
 """Plays one scenario: each step in its order, held calls and steps at points in theirs.
 
 After every step a running dispatcher settles before the next one is played, unless it is held at a point or in
-a call; what should catch it in the middle of something is played there, with ``at`` (docs/decisions/0010).
+a call; what should catch it in the middle of something is played there, with ``at`` (docs/decisions/0014-every-step-drains.md).
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -207,7 +207,7 @@ class Player:
 
     def _build(self, step: verbs.Build) -> None:
         for build in self.scenario.singles(step.build):
-            self.actors.begin(build, step.status, log=step.log)
+            self.actors.begin(build, step.status)
             self._second(same_second=step.same_second)
             self.actors.finish(build, step.status, log=step.log)
             # Between two builds the dispatcher does what the first one caused, as it would.

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hydra_notify_sim import __version__, checks, history
 from hydra_notify_sim.checks.verdicts import Judgements
@@ -22,7 +21,9 @@ from hydra_notify_sim.scenario.model import Scenario
 from hydra_notify_sim.targets import registry
 from hydra_notify_sim.targets.clock import VirtualClock
 from hydra_notify_sim.targets.in_process import InProcessTarget
-from hydra_notify_sim.targets.target import Target
+from hydra_notify_sim.targets.process import ProcessTarget
+from hydra_notify_sim.targets.process_clock import ProcessClock
+from hydra_notify_sim.targets.target import Clock, Target
 
 Loaded = tuple[Path, Scenario, str]
 """A scenario's file, what it says, and its text."""
@@ -111,7 +112,9 @@ class Runner:
             judgements = checks.judge(stage.written)
         except Exception as error:  # noqa: BLE001  # told to the person with what to report, and the run goes on
             return events.ScenarioFailed(path.stem, path, scenario.scenario, error, self._command(path))
-        return self._finished(loaded, stage, played, judgements, log, time.monotonic() - begun)
+        return self._finished(
+            loaded, stage, played, judgements=judgements, log=log, seconds=time.monotonic() - begun
+        )
 
     def _set_up(self, path: Path, scenario: Scenario, document: str, put_away: ExitStack) -> _Stage:
         environment = self.environment
@@ -135,7 +138,7 @@ class Runner:
 
     def _make_target(
         self, choice: registry.Choice, scenario: Scenario, written: history.History
-    ) -> tuple[Target, Any]:
+    ) -> tuple[Target, Clock]:
         environment = self.environment
         if choice.kind == "process":
             return self._make_process(choice, scenario, written)
@@ -154,8 +157,18 @@ class Runner:
 
     def _make_process(
         self, choice: registry.Choice, scenario: Scenario, written: history.History
-    ) -> tuple[Target, Any]:
-        raise NotImplementedError
+    ) -> tuple[Target, Clock]:
+        environment = self.environment
+        clock = ProcessClock()
+        target = ProcessTarget.reference(
+            Journal(written, clock, environment.connection),
+            environment.database.dsn,
+            clock=clock,
+            dispatcher=choice.dispatcher,
+            keep=environment.own_backends,
+            payloads=scenario.given.payloads,
+        )
+        return target, clock
 
     def _header(
         self, path: Path, scenario: Scenario, document: str, choice: registry.Choice
@@ -185,6 +198,7 @@ class Runner:
         loaded: Loaded,
         stage: _Stage,
         played: Played,
+        *,
         judgements: Judgements,
         log: tuple[str, ...],
         seconds: float,

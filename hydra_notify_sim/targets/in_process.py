@@ -48,7 +48,9 @@ class _Life:
         self._calls_of_event = 0
         self.session = postgres.Session(target.connect, target.release)
         plugins = [RecorderPlugin(name, behaviours[name], target.calls, self, number) for name in behaviours]
-        self._counted = dict(target.metrics.totals)
+        self._totals_before = dict(target.metrics.totals)
+        self.counted = dict.fromkeys(target.metrics.totals, 0.0)
+        """The counters as last recorded."""
         self.dispatcher = target.make_dispatcher(
             inbox=_Watched(postgres.PostgresInbox(self.session), self),
             store=_Watched(postgres.PostgresStore(self.session), self),
@@ -185,7 +187,7 @@ class _Life:
 
     def counters(self) -> dict[str, float]:
         """Return the totals since this life began."""
-        return {name: total - self._counted[name] for name, total in self.target.metrics.totals.items()}
+        return {name: total - self._totals_before[name] for name, total in self.target.metrics.totals.items()}
 
 
 class _Watched:
@@ -381,7 +383,7 @@ class InProcessTarget:
 
     def _settled(self, life: _Life, spinning: bool) -> None:
         self.journal.observe()
-        self._record(history.Counted(t=self._now, counters=life.counters()))
+        self._count(life)
         if spinning:
             reason = f"{TURNS_WITHOUT_EFFECT} turns in a row did nothing, and it would not rest"
             self._record(history.NotSettled(t=self._now, reason=reason, busy=True))
@@ -399,8 +401,14 @@ class InProcessTarget:
         life.session.close()
         self._life = None
         self.journal.observe()
-        self._record(history.Counted(t=self._now, counters=life.counters()))
+        self._count(life)
         self._record(history.Stopped(t=self._now, life=life.number))
+
+    def _count(self, life: _Life) -> None:
+        counters = life.counters()
+        if counters != life.counted:
+            life.counted = counters
+            self._record(history.Counted(t=self._now, counters=counters))
 
     def _ended(self, life: _Life, error: BaseException) -> None:
         life.gone = True

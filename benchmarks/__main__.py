@@ -1,0 +1,17 @@
+"""Runs all benchmarks, or those named: ``python -m benchmarks [scenarios] [checks] [replay]``."""
+
+import importlib
+import sys
+
+ALL = ("scenarios", "replay", "checks")
+
+
+def main() -> None:
+    """Run them one after the other."""
+    for name in sys.argv[1:] or ALL:
+        print(f"== {name}")
+        importlib.import_module(f"benchmarks.{name}").main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,261 @@
+"""The simulator's actors in the words of a scenario: nicknames in, rows and notifications out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+
+from hydra_notify_sim import simulator
+from hydra_notify_sim.contract.statuses import Status
+from hydra_notify_sim.scenario import parts
+from hydra_notify_sim.scenario import payloads as written
+from hydra_notify_sim.scenario import steps as verbs
+from hydra_notify_sim.scenario.model import Scenario
+from hydra_notify_sim.simulator.sql import Quoting
+from hydra_notify_sim.targets.target import Clock, Target
+
+ENDS_WITHOUT_A_STEP = frozenset({Status.unsupported_system, Status.cached_failure})
+
+
+class _WholeSeconds:
+    """The run's clock as the simulator reads it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def now(self) -> int:
+        return int(self._clock.now())
+
+
+class Actors:
+    """Queue runner, evaluator and person of one scenario."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        connection: psycopg.Connection[Any],
+        target: Target,
+        clock: Clock,
+        *,
+        seed: int = 0,
+    ) -> None:
+        self.scenario = scenario
+        self._target = target
+        self.world = simulator.World(
+            connection,
+            target.journal.record,
+            _WholeSeconds(clock),
+            seed=seed,
+            payloads=scenario.given.payloads,
+            busy=lambda: target.inside,
+            jobset=scenario.given.jobset,
+        )
+        self._queue_runner = simulator.QueueRunner(self.world)
+        self._evaluator = simulator.Evaluator(self.world)
+        self._person = simulator.Person(self.world)
+        self._builds: dict[str, simulator.Build] = {}
+        self._evaluations: dict[str, simulator.Evaluation] = {}
+        self.ids: dict[str, int] = {}
+        """Nickname of a build to its id."""
+        self.nicknames: dict[int, str] = {}
+        """Id of a build to its nickname."""
+        self.evaluation_ids: dict[str, int] = {}
+
+    def set_the_scene(self) -> None:
+        """Make the builds that are given: those that no evaluation queues have their rows before the story begins."""
+        for nickname, given in self._in_order_of_need():
+            build = self.world.build(
+                nickname,
+                job=given.job or "",
+                name=given.name or "",
+                needs=[self._builds[needed] for needed in given.needs],
+                steps=given.steps,
+                system=given.system,
+                outputs=given.outputs,
+                products=given.products,
+                metrics=dict(given.metrics),
+            )
+            self._builds[nickname] = build
+            self.ids[nickname] = build.id
+            self.nicknames[build.id] = nickname
+        queued = self._queued_by_the_story()
+        there = [
+            nickname
+            for nickname, given in self.scenario.builds.items()
+            if given.row == "now" and nickname not in queued
+        ]
+        kinds: dict[tuple[Status | None, bool], list[simulator.Build]] = {}
+        for nickname in there:
+            given = self.scenario.builds[nickname]
+            kinds.setdefault((given.finished, given.pending), []).append(self._builds[nickname])
+        for (finished, pending), builds in kinds.items():
+            self._person.insert_builds(builds, finished=finished, pending=pending, actor="harness")
+
+    def reconnected(self, connection: psycopg.Connection[Any]) -> None:
+        """Go on with another connection, after the server was restarted."""
+        self.world.connection = connection
+        self.world.quoting = Quoting(connection)
+
+    # The evaluator
+
+    def evaluate(self, evaluation: parts.Evaluation) -> None:
+        """Run the evaluator."""
+        if evaluation.unchanged:
+            self._evaluator.unchanged()
+        elif evaluation.fails:
+            self._evaluator.fails(*_message(evaluation.fails), error_changed=evaluation.error_changed)
+        elif evaluation.fetch_fails:
+            self._evaluator.fetch_fails(
+                *_message(evaluation.fetch_fails), error_changed=evaluation.error_changed
+            )
+        else:
+            made = self._evaluator.evaluate(
+                new=self._named(evaluation.new),
+                cached=self._named(evaluation.cached),
+                name=evaluation.name or "",
+                error_changed=evaluation.error_changed,
+            )
+            if evaluation.name:
+                self._evaluations[evaluation.name] = made
+                self.evaluation_ids[evaluation.name] = made.id
+
+    # The queue runner
+
+    def start(self, names: Sequence[str]) -> None:
+        """Send the next step of each build to a machine."""
+        for build in self._named(names):
+            self._queue_runner.start(build)
+
+    def step(self, names: Sequence[str], status: Status, *, log: bool) -> None:
+        """End the step under way of each build, which is not its last."""
+        for build in self._named(names):
+            self._queue_runner.step(build, status, log=log)
+
+    def begin(self, nickname: str, status: Status) -> None:
+        """Send a build's first step to a machine, unless it ends without one or was started before."""
+        build = self._builds[nickname]
+        if not build.under_way and not build.ended and status not in ENDS_WITHOUT_A_STEP:
+            self._queue_runner.start(build)
+
+    def finish(self, nickname: str, status: Status, *, log: bool, notify: bool = True) -> None:
+        """End a build, with everything that needs it if it fails."""
+        self._queue_runner.finish(self._builds[nickname], status, notify=notify, log=log)
+
+    def substitute(self, nickname: str, *, already_valid: bool) -> None:
+        """Fetch a build's outputs, or find them there."""
+        if already_valid:
+            self._queue_runner.already_valid(self._builds[nickname])
+        else:
+            self._queue_runner.substitute(self._builds[nickname])
+
+    def abort(self, names: Sequence[str]) -> None:
+        """Lose the machine of each build's step under way."""
+        for build in self._named(names):
+            self._queue_runner.abort(build)
+
+    # The person
+
+    def cancel(self, names: Sequence[str]) -> None:
+        """Cancel builds at the web page."""
+        self._person.cancel(self._named(names))
+
+    def restart(self, names: Sequence[str]) -> None:
+        """Restart builds at the web page."""
+        self._person.restart(self._named(names))
+
+    def bump(self, names: Sequence[str]) -> None:
+        """Give builds more priority at the web page."""
+        self._person.bump(self._named(names))
+
+    def notify(self, notification: parts.Notification) -> None:
+        """Send notifications by hand."""
+        self._person.notify(
+            notification.channel,
+            self._payload(notification.channel, notification.payload),
+            times=notification.times,
+            how=notification.in_,
+        )
+
+    def delete(self, row: parts.DeletedRow) -> None:
+        """Delete a row by hand."""
+        if row.build is not None:
+            self._person.delete_build(self._builds[row.build])
+        elif row.evaluation is not None:
+            self._person.delete_evaluation(self._evaluations[row.evaluation])
+        elif row.step is not None:
+            self._person.delete_step(self._builds[row.step.build], row.step.number)
+        elif row.task is not None:
+            payload = None
+            if row.task.payload is not None:
+                payload = self._payload(row.task.channel or "", row.task.payload)
+            self._person.delete_tasks(plugin=row.task.plugin, channel=row.task.channel, payload=payload)
+
+    def insert(self, row: parts.InsertedRow) -> None:
+        """Insert a row by hand."""
+        if row.build is not None:
+            self._person.insert_builds([self._builds[row.build]])
+        elif row.task is not None:
+            self._person.insert_task(
+                row.task.plugin,
+                row.task.channel,
+                self._payload(row.task.channel, row.task.payload),
+                attempts=row.task.attempts,
+                due_in=row.task.due_in - self._due_offset(),
+            )
+
+    def _due_offset(self) -> float:
+        """Return by how many seconds the history's clock is ahead of the one that ``retry_at`` is read by."""
+        return self._target.journal.due_offset
+
+    # Nicknames
+
+    def _named(self, names: Sequence[str]) -> list[simulator.Build]:
+        return [self._builds[name] for name in self.scenario.singles(tuple(names))]
+
+    def _payload(self, channel: str, payload: written.Payload) -> str:
+        given = self.scenario.given
+        return written.payload_text(channel, payload, self._id, self.scenario.singles, given.payloads)
+
+    def _id(self, name: str) -> int:
+        """Return the id of a build, of an evaluation, or of the jobset."""
+        if name == written.THE_JOBSET:
+            return self.world.jobset().id
+        return self.ids[name] if name in self.ids else self.evaluation_ids[name]
+
+    def _in_order_of_need(self) -> list[tuple[str, Any]]:
+        """Return the builds, each after those that it needs, else as given: ids go up in this order."""
+        ordered: dict[str, Any] = {}
+
+        def add(nickname: str) -> None:
+            if nickname not in ordered:
+                given = self.scenario.builds[nickname]
+                for needed in given.needs:
+                    add(needed)
+                ordered[nickname] = given
+
+        for nickname in self.scenario.builds:
+            add(nickname)
+        return list(ordered.items())
+
+    def _queued_by_the_story(self) -> set[str]:
+        return {
+            nickname
+            for step in _all_steps(self.scenario.story)
+            if isinstance(step, verbs.Evaluate)
+            for nickname in self.scenario.singles(step.evaluate.new)
+        }
+
+
+def _message(fails: bool | str) -> tuple[str, ...]:
+    """Return the message if there is one; else the evaluator has its own."""
+    return (fails,) if isinstance(fails, str) else ()
+
+
+def _all_steps(steps: Sequence[verbs.StepBase]) -> list[verbs.StepBase]:
+    found: list[verbs.StepBase] = []
+    for step in steps:
+        found.append(step)
+        found += _all_steps(step.do)
+        if isinstance(step, verbs.Repeat):
+            found += _all_steps(step.repeat.steps)
+    return found
