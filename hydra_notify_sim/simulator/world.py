@@ -10,7 +10,7 @@ import psycopg
 from hydra_notify_sim import errors, history
 from hydra_notify_sim.contract import channels
 from hydra_notify_sim.contract.transactions import Actor
-from hydra_notify_sim.simulator import rows
+from hydra_notify_sim.simulator import rows, wire
 from hydra_notify_sim.simulator.builds import (
     Build,
     Evaluation,
@@ -260,7 +260,7 @@ class World:
     def query(self, sql: str) -> list[Any]:
         """Read rows, outside of any record."""
         try:
-            return self.connection.execute(sql).fetchall()
+            return self.connection.execute(sql, prepare=False).fetchall()
         except psycopg.Error as error:
             raise failure_of("a query", error) from error
 
@@ -293,7 +293,7 @@ class World:
         )
         number = self._record(actor, action, written)
         try:
-            self.connection.execute(text)
+            wire.run(self.connection, text)
         except psycopg.Error as error:
             self.record(history.Committed(t=float(self.clock.now()), commit=number, ok=False))
             raise failure_of(f"{action} {written.about}".rstrip(), error) from error
@@ -337,7 +337,7 @@ class OpenTransaction:
         text = sql if self._open else f"BEGIN;{sql}"
         self._open = True
         try:
-            cursor = connection.execute(text)
+            cursor = connection.execute(text, prepare=False)
         except psycopg.Error as error:
             raise failure_of("a transaction", error) from error
         found = []
