@@ -368,4 +368,4 @@ Step = TypeAliasType(
 
 _RECURSIVE: tuple[type[Entry], ...] = (*VERBS.values(), Repetition)
 for _class in _RECURSIVE:
-    _class.model_rebuild()
+    _class.model_rebuild(force=True, _types_namespace={"Step": Step})
