@@ -1,6 +1,6 @@
 """What a person needs to read of a scenario that did not pass, as rows of text with a meaning each."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +13,10 @@ from hydra_notify_sim.reports import safe, summary, timeline, words
 Role = Literal["heading", "plain", "quote", "proof", "dim", "bad", "known", "good", "command"]
 
 SHOWN_VIOLATIONS = 5
-"""Violations whose story is told; further ones of the same scenario are told in a line each."""
+"""Broken promises whose text is shown; further ones of the same scenario are told in a line each."""
+
+Proof = dict[int, list[str]]
+"""Number of a record to the broken promises that it proves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +44,12 @@ def rows_of(event: events.ScenarioFinished, *, whole: bool = False) -> Iterator[
     if event.sentence:
         yield Row(words.one_line(event.sentence), "plain", 2)
     violated = [one for one in event.judgements.verdicts if one.verdict == "violated"]
-    story = timeline.lines(event.history, names.builds) if violated or whole else []
-    if whole:
-        yield Row("The story", "heading", 2)
-        proof = {number for verdict in violated for number in verdict.records}
-        yield from timeline_rows(timeline.fold(story, proof), proof)
     for verdict in violated[:SHOWN_VIOLATIONS]:
         yield from _violation(verdict, names)
-        if not whole:
-            yield Row("The story so far (> marks what proves it)", "dim", 4)
-            proof = set(verdict.records)
-            folded = timeline.fold([one for one in story if not one.minor or proof & {*one.records}], proof)
-            yield from timeline_rows(timeline.relevant(folded, proof), proof)
     for verdict in violated[SHOWN_VIOLATIONS:]:
         yield Row(f"{verdict.promise} was broken too: {_explained(verdict, names)}", "bad", 2)
+    if violated or whole:
+        yield from _story(event, violated, names, whole=whole)
     yield from _expectations(event)
     for reason in event.not_exercised:
         yield Row(f"Not exercised: {words.one_line(names.explain(reason))}", "known", 2)
@@ -62,6 +57,25 @@ def rows_of(event: events.ScenarioFinished, *, whole: bool = False) -> Iterator[
     if event.command:
         yield Row("Play it again:", "plain", 2)
         yield Row(safe.clean(safe.mask(event.command)), "command", 4)
+
+
+def _story(
+    event: events.ScenarioFinished, violated: Sequence[Verdict], names: words.Names, *, whole: bool
+) -> Iterator[Row]:
+    proof: Proof = {}
+    for verdict in violated:
+        for number in verdict.records:
+            proof.setdefault(number, []).append(verdict.promise)
+    told = timeline.lines(event.history, names.builds)
+    if whole:
+        yield Row("The story", "heading", 2)
+        yield from timeline_rows(timeline.fold(told, proof), proof)
+        return
+    yield Row("The story so far (> marks what proves it)", "heading", 2)
+    kept = [one for one in told if not one.minor or not proof.keys().isdisjoint(one.records)]
+    if len(violated) == 1:
+        proof = {number: [] for number in proof}  # there is no doubt about what it proves
+    yield from timeline_rows(timeline.relevant(timeline.fold(kept, proof), proof), proof)
 
 
 def _violation(verdict: Verdict, names: words.Names) -> Iterator[Row]:
@@ -104,11 +118,13 @@ def log_rows(log: Iterable[str], last: int = 15) -> Iterator[Row]:
 
 
 def timeline_rows(
-    story: Iterable[timeline.Line | timeline.Gap], proof: Iterable[int] = (), indent: int = 4
+    story: Iterable[timeline.Line | timeline.Gap],
+    proof: Mapping[int, Sequence[str]] | None = None,
+    indent: int = 4,
 ) -> Iterator[Row]:
     """Yield a timeline as rows: record number, seconds, who, what."""
     story = list(story)
-    proving = set(proof)
+    proof = proof or {}
     told = [line for line in story if isinstance(line, timeline.Line)]
     who = min(20, max((len(line.who) for line in told), default=0))
     width = max((len(f"#{line.records[0]}") for line in told), default=0)
@@ -119,14 +135,16 @@ def timeline_rows(
                 f"  {'':{width}} {'':{moments}} … {words.plural(line.lines, 'line')} left out", "dim", indent
             )
             continue
-        proves = not proving.isdisjoint(line.records)
-        times = f" ({line.times} times)" if line.times > 1 else ""
+        proves = any(number in proof for number in line.records)
+        broken = sorted({promise for number in line.records for promise in proof.get(number, ())})
+        after = f" ({line.times} times)" if line.times > 1 else ""
+        after += f" [{', '.join(broken)}]" if broken else ""
         head = (
             f"{'>' if proves else ' '} {f'#{line.records[0]}':>{width}} {_moment(line):>{moments}} "
             f"{line.who:{who}} {'  ' * min(line.depth, 6)}"
         )
         hang = len(head) + 2
-        yield Row(f"{head}{line.text}{times}", "proof" if proves else _role(line), indent, hang)
+        yield Row(f"{head}{line.text}{after}", "proof" if proves else _role(line), indent, hang)
 
 
 def _moment(line: timeline.Line) -> str:

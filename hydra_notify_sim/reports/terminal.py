@@ -33,6 +33,8 @@ _JUDGEMENT_ROLES: dict[Judgement, Role] = {
     "known": "known",
     "not_exercised": "dim",
 }
+_LISTED = 12
+"""So many promises that were not exercised are named; a single scenario leaves out most of them."""
 _REFRESH = 0.08
 """Seconds between two pictures of the progress line: more is more than an eye sees."""
 
@@ -171,7 +173,9 @@ class TerminalReport:
         shown: tuple[Judgement, ...] = ("violated", "known", "not_exercised")
         for judgement in shown:
             having = total.having(judgement)
-            if having:
+            if len(having) > _LISTED and judgement == "not_exercised" and not self.verbose:
+                yield Row(f"not exercised: {len(having)} promises; -v lists them", "dim", 2)
+            elif having:
                 text = f"{judgement_words(judgement)}: {', '.join(having)}"
                 yield Row(text, _JUDGEMENT_ROLES[judgement], 2)
         yield from self._allowed()
@@ -221,16 +225,16 @@ class TerminalReport:
 
 def _wrap(line: str, width: int, next_width: int) -> list[str]:
     """Break a line between words, in terminal cells; a word longer than a line is left to the terminal."""
-    pieces, current = [], ""
-    limit = width
-    for word in line.split(" "):
-        candidate = f"{current} {word}" if current else word
-        if current.strip() and cell_len(candidate) > limit:
+    text = line.lstrip(" ")
+    pieces, current = [], line[: len(line) - len(text)]
+    limit, empty = width, True
+    for word in text.split(" "):
+        candidate = current + word if empty else f"{current} {word}"
+        if not empty and cell_len(candidate) > limit:
             pieces.append(current)
             current, limit = word, next_width
         else:
-            # An empty first word is an indentation's space, not an empty line.
-            current = candidate if current or word else " "
+            current, empty = candidate, False
     return [*pieces, current]
 
 

@@ -31,7 +31,7 @@ class Line:
     depth: int = 0
     """How many calls were open: what happens inside a call stands further in."""
     minor: bool = False
-    """Shown only in a whole timeline, or where it proves something."""
+    """Such as settling, which follows every step. Shown only in a whole timeline, or where it proves something."""
     times: int = 1
     """How many equal lines were folded into this one."""
 
@@ -188,7 +188,7 @@ class _Writer:
 
     def other(self, number: int, record: history.AnyRecord) -> None:
         who, text, tone = _plain(record)
-        self.add(number, who, text, tone, minor=isinstance(record, history.Kicked))
+        self.add(number, who, text, tone, minor=isinstance(record, history.Kicked | history.Settled))
 
 
 def _plain(record: history.AnyRecord) -> tuple[str, str, Tone]:  # noqa: C901, PLR0912 - a case a record
@@ -243,12 +243,12 @@ def lines(source: history.Source, nicknames: Mapping[int, str] | None = None) ->
 
 
 def fold(story: Iterable[Line], keep: Collection[int] = ()) -> list[Line]:
-    """Fold runs of lines that read alike into one; a line with a record of ``keep`` stays by itself."""
+    """Fold runs of lines that read alike into one; lines with a record of ``keep`` fold only among themselves."""
     folded: list[Line] = []
     for line in story:
         last = folded[-1] if folded else None
         alike = last is not None and (last.who, last.text, last.depth) == (line.who, line.text, line.depth)
-        if last and alike and not _proves(line, keep) and not _proves(last, keep):
+        if last and alike and _proves(line, keep) == _proves(last, keep):
             folded[-1] = replace(last, times=last.times + 1, records=last.records + line.records)
         else:
             folded.append(line)

@@ -64,7 +64,12 @@ class Names:
         return self.evaluations.get(number) or f"evaluation {number}"
 
     def event(self, channel: str, payload: str, version: channels.PayloadVersion) -> str:
-        """Return an emission in words: ``build_finished iso with kernel``; the raw payload where it is malformed."""
+        """Return an emission in words: ``build_finished iso with kernel``; the raw payload where it is malformed.
+
+        Other programs of Hydra have channels of their own, whose payloads are shown as they are.
+        """
+        if channel not in channels.CHANNELS:
+            return f"{one_line(channel, 60)} {one_line(payload, 200)}".rstrip()
         try:
             event = channels.parse(channel, payload, version)
         except channels.MalformedPayloadError:

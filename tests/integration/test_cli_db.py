@@ -13,7 +13,7 @@ import pytest
 PLUGIN = """\
 class Printing:
     def build_finished(self, build, dependents):
-        print("finished", build["id"], flush=True)
+        print("finished", build.id, flush=True)
 """
 
 

@@ -68,7 +68,8 @@ def test_a_long_line_is_shortened_in_the_middle() -> None:
         ("eval_added", "tr\t1\t5", "eval_added e1 (trace tr)"),
         ("eval_failed", "tr\t3", "eval_failed jobset 3 (trace tr)"),
         ("build_queued", "", "build_queued '' (malformed)"),
-        ("no_such_channel", "1", "no_such_channel '1' (malformed)"),
+        ("step_started", "1\t2", "step_started 1\\t2"),
+        ("builds_added", "", "builds_added"),
     ],
 )
 def test_emissions_are_said_with_nicknames(channel: str, payload: str, text: str) -> None:
