@@ -1,14 +1,13 @@
 """Prepared data directories: what `initdb` and loading the schema made, kept for the next start."""
 
-import os
 import platform
 import shutil
 from pathlib import Path
 
 import psycopg
 
-from hydra_notify_sim.database import postmaster
-from hydra_notify_sim.database.accounts import Account
+from hydra_notify_sim.database import archive, postmaster
+from hydra_notify_sim.database.archive import pack, unpack
 from hydra_notify_sim.database.cachedir import cache_directory
 from hydra_notify_sim.database.postmaster import Binaries, Postmaster, initialise
 from hydra_notify_sim.database.schema import Schema, fingerprint, load
@@ -29,21 +28,29 @@ def start_prepared(binaries: Binaries, schema: Schema, directory: Path) -> Postm
     entry = cache.entry(key) if cache is not None else None
     if cache is not None and entry is not None:
         try:
-            _copy(entry, data, binaries.account)
+            unpack(entry, data, binaries.account)
             return Postmaster(binaries, directory)
-        except (OSError, EnvironmentFailedError):  # cut short by a full disk, or removed meanwhile
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            EnvironmentFailedError,
+        ):  # cut short by a full disk, or removed meanwhile
             cache.remove(key)
             shutil.rmtree(data, ignore_errors=True)
     initialise(binaries, data)
     _fill(binaries, schema, directory)
     if cache is not None:
-        cache.store(key, lambda copy: _copy(data, copy, None))
+        cache.store(key, lambda kept: pack(data, kept))
     return Postmaster(binaries, directory)
 
 
 def _key(binaries: Binaries, schema: Schema) -> str:
     # The same version built in another way may not read the other's files; and this very code may change.
-    code = [Path(module).read_text(encoding="utf-8") for module in (__file__, postmaster.__file__)]
+    code = [
+        Path(module).read_text(encoding="utf-8")
+        for module in (__file__, archive.__file__, postmaster.__file__)
+    ]
     built = fingerprint(binaries.build, binaries.source, platform.machine(), schema.key, *code)
     return f"data-{binaries.version}-{built}"
 
@@ -67,41 +74,3 @@ def _fill(binaries: Binaries, schema: Schema, directory: Path) -> None:
 
 def _connect(directory: Path, dbname: str) -> "psycopg.Connection[tuple[object, ...]]":
     return psycopg.connect(host=str(directory), port=5432, user="postgres", dbname=dbname, autocommit=True)
-
-
-def _copy(source: Path, target: Path, account: Account | None) -> None:
-    """Copy a data directory. It becomes the account's, or one that the cache's other users can read.
-
-    Written out because a server's start waits for it: a third of the time of `shutil.copytree`.
-    """
-    for_cache = account is None
-    own = (account.uid, account.gid) if account is not None and account.change else None
-    pending = [(str(source), str(target))]
-    while pending:
-        of, to = pending.pop()
-        os.mkdir(to, 0o755 if for_cache else 0o700)  # noqa: PTH102 - paths as strings, for speed
-        if own is not None:
-            os.chown(to, *own)
-        with os.scandir(of) as entries:
-            for entry in entries:
-                path = f"{to}/{entry.name}"
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append((entry.path, path))
-                elif entry.is_file(follow_symlinks=False):
-                    _copy_file(entry, path, 0o644 if for_cache else 0o600, own)
-
-
-def _copy_file(entry: "os.DirEntry[str]", path: str, mode: int, own: tuple[int, int] | None) -> None:
-    to = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    try:
-        if own is not None:
-            os.fchown(to, *own)
-        if entry.stat(follow_symlinks=False).st_size:
-            of = os.open(entry.path, os.O_RDONLY)
-            try:
-                while block := os.read(of, 1 << 20):
-                    os.write(to, block)
-            finally:
-                os.close(of)
-    finally:
-        os.close(to)

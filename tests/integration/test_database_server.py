@@ -82,10 +82,18 @@ def test_another_schema_is_prepared_for_itself(
     assert len(preparations) == len(list(cache_home.iterdir())) == 2
 
 
-def test_a_damaged_entry_of_the_cache_is_made_anew(cache_home: Path, preparations: list[Path]) -> None:
+@pytest.mark.parametrize(
+    ("file", "size"), [("content", 1 << 20), ("content", 0), ("index.json", 99), ("gone", 0)]
+)
+def test_a_damaged_entry_of_the_cache_is_made_anew(
+    cache_home: Path, preparations: list[Path], file: str, size: int
+) -> None:
     start_server().stop()
     (entry,) = cache_home.iterdir()
-    (entry / "global" / "pg_control").write_bytes(b"")
+    if file == "gone":
+        (entry / "content").unlink()
+    else:
+        os.truncate(entry / file, size)
     for _ in range(2):
         with start_server() as server:
             assert usable(server)
