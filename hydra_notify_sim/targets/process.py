@@ -27,7 +27,7 @@ from hydra_notify_sim.targets.backends import Backends
 from hydra_notify_sim.targets.child import Child
 from hydra_notify_sim.targets.guard import GUARD
 from hydra_notify_sim.targets.points import Points
-from hydra_notify_sim.targets.process_calls import CallHandler, LifeGone
+from hydra_notify_sim.targets.process_calls import AskedToStop, CallHandler, LifeGone
 from hydra_notify_sim.targets.process_clock import ProcessClock
 from hydra_notify_sim.targets.process_life import Life
 from hydra_notify_sim.targets.sentinels import Sentinels
@@ -217,8 +217,9 @@ class ProcessTarget:
     def settle(self, *, kick: bool = True) -> None:
         """Serve it until it has settled, or has ended after it was asked to; record what came of it.
 
-        What was committed while it was busy is waited for in silence first (L-no-stall). With ``kick=False``
-        everything is, and a dispatcher that is silent in its turn is left alone then.
+        Before the first sentinel the calls that are owed are waited for in silence: for `settling.SILENCE_DEADLINE`
+        if something was committed while it was busy (L-no-stall) or with ``kick=False``. A dispatcher that
+        is silent in its turn is then kicked, with ``kick=False`` left alone; either way it has not settled.
         """
         life = self._life
         if life is None or life.held or life.driving:
@@ -260,7 +261,8 @@ class ProcessTarget:
             with contextlib.suppress(psycopg.Error, errors.EnvironmentFailedError):
                 self._kill(self._life)
         self.backends.close()
-        self.exchange.close()
+        if self._directory.exists():
+            self.exchange.close()
         shutil.rmtree(self._directory, ignore_errors=True)
         GUARD.forget_directory(self._directory)
 
@@ -271,8 +273,11 @@ class ProcessTarget:
 
         Raises:
             LifeGone: the process has ended.
+            AskedToStop: it was asked to stop meanwhile: it will not settle, and its end is to be waited for.
 
         """
+        if life.stopping and not life.ending:
+            raise AskedToStop
         arrived = self.exchange.pump(min(seconds, TICK))
         if not life.stopping and life.child.exited:
             self._ended(life)
@@ -300,7 +305,10 @@ class ProcessTarget:
     def _driving(self, life: Life) -> Iterator[None]:
         life.driving = True
         try:
-            yield
+            try:
+                yield
+            except AskedToStop:
+                self._await_end(life)
         except LifeGone:
             pass
         except errors.EnvironmentFailedError:
@@ -333,6 +341,7 @@ class ProcessTarget:
         life.quiet = max(hello.quiet_ms for hello in self.exchange.hellos.values()) / 1000
 
     def _await_end(self, life: Life) -> None:
+        life.ending = True
         quiet_since = time.monotonic()
         in_time = True
         while not life.child.exited:

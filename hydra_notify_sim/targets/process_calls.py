@@ -23,6 +23,10 @@ class LifeGone(Exception):  # noqa: N818  # it is how the harness leaves what it
     """The life that was being served is over; its records are written."""
 
 
+class AskedToStop(Exception):  # noqa: N818  # likewise
+    """The life that was being served was asked to stop: it will not settle."""
+
+
 class CallHandler:
     """Handles the calls of one target, one at a time."""
 

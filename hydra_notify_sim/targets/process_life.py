@@ -44,6 +44,9 @@ class Life:
     gone: bool = False
     driving: bool = False
     stopping: bool = False
+    """Whether it was asked to stop."""
+    ending: bool = False
+    """Whether its end is being waited for."""
     held: int = 0
     handled: int = 0
     """Calls of the scenario's plugins so far."""

@@ -50,9 +50,11 @@ class Settling:
 
         """
         target, life = self._target, self._life
-        if life.up and (target.silence.wanted or not kick) and not self._in_silence():
-            missing = target.silence.open()
-            self._not_settled(f"{missing} calls are owed, and it waits for another notification first")
+        if life.up and not self._in_silence(kick=kick):
+            # A sentinel would wake it: what it owes now for what arrived while it was busy, it owes for good.
+            if target.silence.wanted or not kick:
+                owed = target.silence.open()
+                self._not_settled(f"{owed} calls are owed, and it waits for another notification first")
             if not kick:
                 return
             target.record(history.Kicked(t=target.now))
@@ -135,14 +137,15 @@ class Settling:
         ).fetchone()
         return int(row[0]) if row is not None else 0
 
-    def _in_silence(self) -> bool:
-        """Wait, sending nothing, for the calls that are owed."""
-        deadline = SILENCE_DEADLINE * self._target.patience
+    def _in_silence(self, *, kick: bool) -> bool:
+        """Wait, sending nothing, for the calls that are owed; for long only if something came while it was busy."""
+        silence = self._target.silence
         self._quiet_since = time.monotonic()
-        while self._target.silence.open():
+        while silence.open():
             self._target.pump(self._life, TICK)
             self._note_progress()
-            if time.monotonic() - self._quiet_since > deadline:
+            deadline = KICK_EVERY if kick and not silence.wanted else SILENCE_DEADLINE
+            if time.monotonic() - self._quiet_since > deadline * self._target.patience:
                 return False
         return True
 

@@ -1,4 +1,4 @@
-"""What is owed for transactions that committed while the dispatcher was busy, to be waited for in silence (L-no-stall)."""
+"""Which calls are owed for what has committed: they are waited for in silence, before any sentinel (L-no-stall)."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ class Silence:
         self._payloads = payloads
         self._owed: Counter[tuple[str, channels.Event]] = Counter()
         self.wanted = False
-        """Whether something was committed while the dispatcher was busy: no sentinel may wake it."""
+        """Whether something was committed while the dispatcher was busy: it must go on with that by itself."""
 
     def committed(self, commit: history.Commit, hooks: Mapping[str, tuple[str, ...]]) -> None:
         """Take in what a transaction asks for."""
