@@ -378,6 +378,9 @@ class Deliveries:
         """Settle accounts at the end of a life or of a connection: what was under way is owed no more."""
         if isinstance(record, history.Stopped):
             self._goes_on(number)
+        for key, failure in self._unstored.items():
+            if self._was_stored(key, failure):
+                self.findings.exercise("R-stored", failure.raised)
         self._unstored.clear()
         self._order.clear()
         self._answered.clear()

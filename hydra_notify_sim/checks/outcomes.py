@@ -110,11 +110,7 @@ class Outcomes:
         tracked = self._track(outcome.build)
         shown = (outcome.status, outcome.start, outcome.stop)
         previous = next((v for v in reversed(tracked.versions) if v.shown is not None), None)
-        overtaken = any(
-            version < len(tracked.versions) and other is tracked
-            for calls in self._open.values()
-            for other, version in calls
-        )
+        overtaken = bool(tracked.first_shown)
         self._transition(tracked, Version(number, shown, outcome.pending))
         tracked.marked = outcome.pending
         if outcome.pending and overtaken and previous is not None and previous.shown != shown:
@@ -205,6 +201,10 @@ class Outcomes:
     ) -> None:
         tracked.shown[record.plugin] = max(version, tracked.shown.get(record.plugin, -1))
         tracked.last_shown[record.plugin] = (version, number)
+        if tracked.overtaken >= 0 and version == tracked.newest:
+            # The event of the older outcome is over, and its clearing with it.
+            self.findings.exercise("B-clear-own", tracked.overtaken)
+            tracked.overtaken = -1
         tracked.first_shown.setdefault(version, number)
         if version == tracked.newest:
             tracked.events.setdefault(event, EventSeen(number))
@@ -353,6 +353,7 @@ class Outcomes:
             tracked.main_while_up = False
             tracked.recover = -1
             tracked.overtaken = -1
+            tracked.first_shown.clear()
 
     # Settled
 
@@ -377,6 +378,7 @@ class Outcomes:
                     continue
             tracked.recover = -1
             tracked.recover_unfinished = False
+            tracked.first_shown.clear()
             if tracked.overtaken >= 0:
                 self.findings.exercise("B-clear-own", tracked.overtaken)
                 tracked.overtaken = -1

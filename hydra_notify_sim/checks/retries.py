@@ -18,9 +18,7 @@ GivenUp = Callable[[str, channels.Event], None]
 class Retries:
     """Judges what becomes of each row of ``taskretries``."""
 
-    def __init__(
-        self, world: World, findings: Findings, deliveries: Deliveries, given_up: GivenUp
-    ) -> None:
+    def __init__(self, world: World, findings: Findings, deliveries: Deliveries, given_up: GivenUp) -> None:
         self.world = world
         self.findings = findings
         self.deliveries = deliveries
@@ -71,6 +69,8 @@ class Retries:
                 self._came(number, task)
             elif task.attempts != before.attempts:
                 self._counted_up(number, task)
+            elif task.due > before.due:
+                self._put_off(number, task)
         for id_, task in world.tasks_before.items():
             if id_ not in world.tasks:
                 self._went(number, task)
@@ -112,6 +112,11 @@ class Retries:
                 [number],
             )
         self._judge_due(number, task, event)
+
+    def _put_off(self, number: int, task: history.Task) -> None:
+        event = task_event(task, self.world.header.payloads)
+        if isinstance(event, channels.BuildFinished) and event.build in self.world.unfinished:
+            self.findings.exercise("B-unfinished", number)
 
     def _judge_due(self, number: int, task: history.Task, event: channels.Event) -> None:
         self.findings.exercise("R-backoff", number)

@@ -80,7 +80,7 @@ def _each(expect: wanted.Expect, moment: Moment) -> Iterator[tuple[str, str]]:
     for who, wish in (expect.calls or {}).items():
         yield from _calls(who, wish, [call for call in seen if _is_of(call, who)], moment)
     for who, one in (expect.last or {}).items():
-        of_whom = [call for call in seen if _is_of(call, who)]
+        of_whom = [call for call in seen if _is_of(call, who) and _is_about(call, one, moment)]
         found = "" if of_whom and _matches(of_whom[-1], one, moment) else _told(of_whom[-1:], moment)
         yield f"last call of {who}: {_wish(one)}", found
     if expect.marks is not None:
@@ -122,6 +122,11 @@ def violated(expect: wanted.Expect, broken: Sequence[str], line: int) -> list[Ex
 def _is_of(call: Seen, who: str) -> bool:
     plugin, _, hook = who.partition(".")
     return call.plugin == plugin and (not hook or call.hook == hook)
+
+
+def _is_about(call: Seen, wish: wanted.Call, moment: Moment) -> bool:
+    """Tell whether a call is of the build and the hook that the wish names, whatever it showed of it."""
+    return (wish.build is None or call.build == moment.ids.get(wish.build)) and wish.hook in {None, call.hook}
 
 
 def _calls(

@@ -102,6 +102,8 @@ class Player:
             self._arm(step)
         self._verbs[type(step)](step)
         self.target.settle()
+        if isinstance(step, verbs.Settle):
+            self._has_settled(step)
         if not self.target.inside:
             self._note_missed()
 
@@ -170,6 +172,17 @@ class Player:
             raise StoryError(
                 f"{self._where()}: the dispatcher is held in the middle of an event and cannot settle here"
             )
+
+    def _has_settled(self, step: verbs.Settle) -> None:
+        """Hold the step to what it says: a dispatcher that never settles fails it."""
+        records = self.target.journal.history.records
+        for record in reversed(records):
+            if isinstance(record, history.Settled):
+                return
+            if isinstance(record, history.NotSettled):
+                unmet = Expectation("the dispatcher settles", met=False, found=record.reason, line=step.line)
+                self.played.expectations.append(unmet)
+                return
 
     def _postgres(self, _step: verbs.Postgres) -> None:
         self._record(history.Fault(t=self._now, fault="postgres restart"))

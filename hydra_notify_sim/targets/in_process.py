@@ -106,6 +106,7 @@ class _Life:
             method(*args)
             self._wrote(name)
             self.cut()
+            self.target.disconnected(self)
             raise ports.ConnectionLostError("the scenario cut the connection before the answer was seen")
         result = method(*args)
         self._wrote(name)
@@ -287,12 +288,16 @@ class InProcessTarget:
         )
         if reply_lost and life.held:
             life.lose_reply = True
-        else:
-            life.cut()
-        self.journal.observe()
-        self._record(history.Disconnected(t=self._now, life=life.number))
-        life.was_up = False
+            return
+        life.cut()
+        self.disconnected(life)
         self.settle()
+
+    def disconnected(self, life: _Life) -> None:
+        """Record that the connections are gone."""
+        self.journal.observe()
+        life.was_up = False
+        self._record(history.Disconnected(t=self._now, life=life.number))
 
     def server_closing(self) -> None:
         """Cut the connections: the server goes away."""
