@@ -180,8 +180,8 @@ class TerminalReport:
                 yield Row(text, _JUDGEMENT_ROLES[judgement], 2)
         yield from self._allowed()
         code = total.exit_code
-        why = f" ({total.nothing_exercised})" if code == 4 else ""
-        yield Row(f"Exit status {code}: {EXIT_WORDS[code]}{why}.", "good" if code == 0 else "bad")
+        why = total.nothing_exercised if code == 4 else EXIT_WORDS[code]
+        yield Row(f"Exit status {code}: {why}.", "good" if code == 0 else "bad")
 
     def _allowed(self) -> Iterator[Row]:
         for kind in ("lost", "repeated"):
