@@ -43,7 +43,7 @@ class Recorder:
     def call(self, hook: str, arguments: Mapping[str, Any]) -> None:
         """Forward a call, and return or raise as told."""
         if self._is_closed():
-            self._socket.close()
+            self.close()
             self._connect()
         self._calls += 1
         message = {"call": self._calls, "hook": hook, "args": arguments}
@@ -51,6 +51,10 @@ class Recorder:
         answer = self._receive()
         if answer.get("do") != "return":
             raise RecorderFailure(answer.get("message") or answer.get("error") or "the harness is gone")
+
+    def close(self) -> None:
+        """Hang up."""
+        self._socket.close()
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         if name.startswith("_") or name not in self.__dict__.get("hooks", ()):
@@ -73,10 +77,12 @@ class Recorder:
             answer = self._receive()
             self._socket.settimeout(None)
         except OSError as error:
+            self.close()
             raise errors.EnvironmentFailedError(
                 f"recorder {self.name}: no harness answers at {self._path} ({messages.SOCKET_VARIABLE}): {error}"
             ) from error
         if "hooks" not in answer:
+            self.close()
             raise errors.EnvironmentFailedError(
                 f"recorder {self.name}: the harness refused it: {answer.get('error') or 'it hung up'}"
             )

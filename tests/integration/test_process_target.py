@@ -14,6 +14,7 @@ from hydra_notify_sim.checks import judge
 from hydra_notify_sim.contract import channels
 from hydra_notify_sim.database import Database
 from hydra_notify_sim.dispatcher import core
+from hydra_notify_sim.known_bad import KNOWN_BAD
 from hydra_notify_sim.recorders.journal import Journal
 from hydra_notify_sim.recorders.recorder import Behaviour
 from hydra_notify_sim.targets.points import Armed
@@ -263,19 +264,7 @@ def test_after_one_call_and_before_the_next_the_mark_is_still_there(play: Play) 
     assert play.calls("beta") == 1
 
 
-class ClearsAfterFirst(core.Dispatcher):
-    """Clears the mark as soon as one plugin has returned."""
-
-    def call(self, plugin: Any, channel: str, loaded: Any) -> bool:
-        succeeded = super().call(plugin, channel, loaded)
-        if succeeded:
-            self.acknowledge(loaded)
-        return succeeded
-
-
 def test_a_dispatcher_that_clears_after_the_first_plugin_is_found(database: Database) -> None:
-    from hydra_notify_sim.known_bad import KNOWN_BAD
-
     bad = next(b.dispatcher for b in KNOWN_BAD.values() if b.breaks[0] == "B-clear-after")
 
     def make(*args: Any, **kwargs: Any) -> ProcessTarget:
