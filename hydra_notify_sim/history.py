@@ -6,7 +6,7 @@ number: its position, counted from 0, which is what verdicts cite. Times are Uni
 clock (of the real clock where the dispatcher under test is a process).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -96,7 +96,7 @@ class Commit(Record, frozen=True, kw_only=True, omit_defaults=True, tag="commit"
 
     actor: Literal["queue_runner", "evaluator", "person", "harness"]
     action: str
-    """Which transaction of the Hydra reference this is (`hydra_notify_sim.simulator.actions`)."""
+    """Which transaction of the Hydra reference this is (`hydra_notify_sim.contract.transactions`)."""
     about: str = ""
     """The builds or rows concerned, in the scenario's nicknames: for people."""
     notifications: tuple[Notification, ...] = ()
@@ -325,13 +325,6 @@ class History:
     def __getitem__(self, number: int) -> AnyRecord:
         return self.records[number]
 
-    def save(self, path: Path) -> None:
-        """Write the history as JSON Lines."""
-        encoder = msgspec.json.Encoder()
-        with path.open("wb") as file:
-            file.write(encoder.encode(self.header) + b"\n")
-            file.writelines(encoder.encode(record) + b"\n" for record in self.records)
-
 
 class SavedHistory:
     """A history in a file, read anew at each iteration and never whole in memory."""
@@ -398,6 +391,9 @@ Source = History | SavedHistory
 """What the checks read: a header, and records that can be iterated more than once."""
 
 
-def hooks_of(plugins: dict[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
-    """Return plugin to hooks in the form that records hold."""
-    return {plugin: tuple(hooks) for plugin, hooks in plugins.items()}
+def save(source: Source, path: Path) -> None:
+    """Write a history as JSON Lines."""
+    encoder = msgspec.json.Encoder()
+    with path.open("wb") as file:
+        file.write(encoder.encode(source.header) + b"\n")
+        file.writelines(encoder.encode(record) + b"\n" for record in source)

@@ -5,7 +5,6 @@ import shlex
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import cast
 
 import click
 
@@ -91,7 +90,7 @@ def _finished(
         file=file,
         sentence=header.scenario,
         # Reports read a history by iterating; one in a file is read anew each time and never whole in memory.
-        history=cast(history.History, source),
+        history=source,
         judgements=judged,
         expectations=expectations,
         not_exercised=tuple(reasons),

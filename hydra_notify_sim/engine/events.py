@@ -51,7 +51,7 @@ class ScenarioFinished:
     name: str
     file: Path
     sentence: str
-    history: history.History
+    history: history.Source
     judgements: Judgements
     expectations: tuple[Expectation, ...]
     not_exercised: tuple[str, ...]

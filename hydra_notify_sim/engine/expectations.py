@@ -1,7 +1,7 @@
 """What an ``expect`` step says, held against what the history shows so far."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,8 @@ class Moment:
     evaluations: Mapping[str, int]
     nicknames: Mapping[int, str]
     """Id of a build to its nickname."""
+    singles: Callable[[tuple[str, ...]], tuple[str, ...]]
+    """From nicknames to those of single builds."""
 
 
 def calls(records: history.History) -> list[Seen]:
@@ -85,7 +87,7 @@ def _each(expect: wanted.Expect, moment: Moment) -> Iterator[tuple[str, str]]:
         yield f"last call of {who}: {_wish(one)}", found
     if expect.marks is not None:
         marked = sorted(moment.nicknames.get(build, f"build {build}") for build in moment.marks)
-        same = marked == sorted(expect.marks)
+        same = marked == sorted(moment.singles(expect.marks))
         yield (
             f"marks on: {', '.join(expect.marks) or 'nothing'}",
             "" if same else ", ".join(marked) or "nothing",
@@ -154,7 +156,7 @@ def _matches(call: Seen, wish: wanted.Call | wanted.CallCount, moment: Moment) -
         and (wish.status is None or call.status == wish.status)
         and (
             wish.dependents is None
-            or call.dependents == tuple(moment.ids.get(name, -1) for name in wish.dependents)
+            or call.dependents == tuple(moment.ids.get(name, -1) for name in moment.singles(wish.dependents))
         )
     )
 

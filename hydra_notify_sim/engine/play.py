@@ -7,7 +7,7 @@ a call; what should catch it in the middle of something is played there, with ``
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from hydra_notify_sim import errors, history
+from hydra_notify_sim import errors, history, simulator
 from hydra_notify_sim.engine import expectations
 from hydra_notify_sim.engine.actors import Actors
 from hydra_notify_sim.engine.events import Expectation
@@ -71,7 +71,7 @@ class Player:
             verbs.Notify: lambda step: actors.notify(step.notify),
             verbs.Delete: lambda step: actors.delete(step.delete),
             verbs.Insert: lambda step: actors.insert(step.insert),
-            verbs.Connection: lambda step: target.lose_connection(reply_lost=step.reply_lost),
+            verbs.Connection: self._connection,
             verbs.Postgres: self._postgres,
             verbs.Release: self._release,
             verbs.Advance: self._advance,
@@ -81,10 +81,23 @@ class Player:
 
     def play(self) -> Played:
         """Play the whole story, and let the dispatcher settle at its end."""
-        self._play_all(self.scenario.story)
+        try:
+            self._play_all(self.scenario.story)
+        except (StoryError, simulator.ImpossibleActionError) as error:
+            if not self._departed:
+                raise
+            # The dispatcher left the story's path, and this is where the two can no longer be reconciled.
+            self.played.missed.append(f"{self._where()}: the story could not go on: {error}")
         self.target.settle()
         self._note_missed()
         return self.played
+
+    @property
+    def _departed(self) -> bool:
+        """Whether the dispatcher did not do what the story took for granted."""
+        return bool(self.played.missed) or any(
+            isinstance(record, history.Ended) for record in self.target.journal.history
+        )
 
     # One step after the other
 
@@ -137,14 +150,14 @@ class Player:
             case "start":
                 self._start(step)
             case "stop":
-                self._needs_dispatcher("stop")
-                self.target.stop()
+                if self._has_dispatcher("stop"):
+                    self.target.stop()
             case "crash":
-                self._needs_dispatcher("crash")
-                self.target.crash()
+                if self._has_dispatcher("crash"):
+                    self.target.crash()
             case "restart":
-                self._needs_dispatcher("restart")
-                self.target.stop()
+                if self._has_dispatcher("restart"):
+                    self.target.stop()
                 if self.target.alive:
                     raise StoryError(
                         f"{self._where()}: the dispatcher is held in the middle of an event, so it cannot restart here. "
@@ -154,15 +167,21 @@ class Player:
 
     def _start(self, step: verbs.Dispatcher) -> None:
         if self.target.alive:
+            if self._departed:
+                return
             raise StoryError(f"{self._where()}: the dispatcher is running already")
         names = step.plugins if step.plugins is not None else tuple(self.behaviours)
         self.target.start({name: self.behaviours[name] for name in names})
 
-    def _needs_dispatcher(self, what: str) -> None:
-        if not self.target.alive:
-            raise StoryError(
-                f"{self._where()}: there is no dispatcher to {what}: it was not started, or has ended by itself"
-            )
+    def _has_dispatcher(self, what: str) -> bool:
+        """Return whether there is a dispatcher; if there is none, and it has not ended by itself, the story is wrong."""
+        if not self.target.alive and not self._departed:
+            raise StoryError(f"{self._where()}: there is no dispatcher to {what}: it was not started")
+        return self.target.alive
+
+    def _connection(self, step: verbs.Connection) -> None:
+        if self._has_dispatcher("cut off"):
+            self.target.lose_connection(reply_lost=step.reply_lost)
 
     def _release(self, step: verbs.Release) -> None:
         self.behaviours[step.release].holds = False
@@ -259,6 +278,7 @@ class Player:
             ids=self.actors.ids,
             evaluations=self.actors.evaluation_ids,
             nicknames=self.actors.nicknames,
+            singles=self.scenario.singles,
         )
 
     def _record(self, record: history.AnyRecord) -> None:

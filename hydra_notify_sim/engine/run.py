@@ -8,7 +8,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from hydra_notify_sim import __version__, checks, history
+import psycopg
+
+from hydra_notify_sim import __version__, checks, errors, history
 from hydra_notify_sim.checks.verdicts import Judgements
 from hydra_notify_sim.contract import profiles
 from hydra_notify_sim.dispatcher import metrics
@@ -42,7 +44,7 @@ class Options:
     """Name of a user's database that may be made empty."""
     stop_at_first: bool = False
     command: str = "hydra-notify-sim replay"
-    """The command line, without its paths, that plays this again."""
+    """The command line, without its paths, that plays a scenario again."""
 
 
 @dataclass(slots=True)
@@ -74,7 +76,7 @@ def play_all(scenarios: Sequence[Loaded], options: Options) -> Iterator[events.E
             options.profile,
             options.seed,
             f"PostgreSQL {environment.database.server.version} ({environment.database.server.source})",
-            " ".join([options.command, *(shlex.quote(str(path)) for path, _, _ in scenarios[:3])]),
+            options.command,
         )
         try:
             for loaded in scenarios:
@@ -110,6 +112,11 @@ class Runner:
                 played = stage.player.play()
                 log = tuple(stage.target.log())
             judgements = checks.judge(stage.written)
+        except psycopg.OperationalError as error:
+            lost = errors.EnvironmentFailedError(
+                f"the database was lost while {path} was played: {str(error).strip()}. Is the server still there?"
+            )
+            return events.ScenarioFailed(path.stem, path, scenario.scenario, lost, self._command(path))
         except Exception as error:  # noqa: BLE001  # told to the person with what to report, and the run goes on
             return events.ScenarioFailed(path.stem, path, scenario.scenario, error, self._command(path))
         return self._finished(

@@ -84,7 +84,7 @@ class DirectoryReport:
         folder.mkdir(exist_ok=True)
         document = safe.SURROGATES.sub("�", event.history.header.document)
         (folder / SCENARIO).write_text(document, encoding="utf-8")
-        event.history.save(folder / HISTORY)
+        history.save(event.history, folder / HISTORY)
         json_report.write(folder / VERDICTS, _json(verdicts(event)))
         self.scenarios.append(
             {

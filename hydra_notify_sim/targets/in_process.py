@@ -372,7 +372,7 @@ class InProcessTarget:
         idle_turns = 0
         dispatcher = life.dispatcher
         while not dispatcher.stopping:
-            effects = life.effects
+            before = life.effects, len(dispatcher.waiting)
             busy = dispatcher.turn()
             if life.gone:
                 return False
@@ -381,7 +381,8 @@ class InProcessTarget:
                 self._record(history.Up(t=self._now, life=life.number))
             if not busy:
                 return False
-            idle_turns = 0 if life.effects != effects else idle_turns + 1
+            progress = (life.effects, len(dispatcher.waiting)) != before
+            idle_turns = 0 if progress else idle_turns + 1
             if idle_turns > TURNS_WITHOUT_EFFECT:
                 return True
         return False

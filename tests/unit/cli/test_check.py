@@ -31,7 +31,7 @@ def saved(folder: Path, *records: history.AnyRecord, exercises: tuple[str, ...] 
     header = history.Header(
         name=folder.name, scenario="A build is queued", exercises=exercises, plugins=PLUGINS, seed=7
     )
-    history.History(header, [*begin, *records]).save(folder / "history.jsonl")
+    history.save(history.History(header, [*begin, *records]), folder / "history.jsonl")
     return folder / "history.jsonl"
 
 
