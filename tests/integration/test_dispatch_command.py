@@ -86,9 +86,7 @@ def once(dsn: str, environment: dict[str, str]) -> subprocess.CompletedProcess[s
 
 
 @pytest.fixture
-def running(
-    database: Database, environment: dict[str, str], connection: object
-) -> Iterator[subprocess.Popen[str]]:
+def running(database: Database, environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
         arguments(database.dsn, "forever"),
         env=environment,
