@@ -90,6 +90,8 @@ class Build:
     stop: int | None = None
     announcement: tuple[BuildFinished, ...] = ()
     """The build_finished events of the last marking, if they were not sent."""
+    marked_only: bool = False
+    """The queue runner died after that marking."""
     under_way: list[StepUnderWay] = field(default_factory=list)
     ended: int = 0
     """Steps that ended in this attempt, aborted ones not counted."""
@@ -140,7 +142,6 @@ class Build:
         self.ended = 0
         self.own_started = None
         self.under_way.clear()
-        self.announcement = ()
 
 
 def unfinished_dependents(builds: Iterable[Build]) -> list[Build]:

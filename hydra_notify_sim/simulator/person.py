@@ -83,7 +83,8 @@ class Person:
                 f"UPDATE builds SET {values} WHERE id IN ({ids}) RETURNING *"
             )
             old = {row["id"]: row for row in _dicts(columns, before)}
-            new = {row["id"]: row for row in _dicts(columns, after)}
+            written = {row["id"]: row for row in _dicts(columns, after)}
+            new = {id_: written[id_] for id_ in named}
             turned = [row for row in new.values() if row["finished"] != old[row["id"]]["finished"]]
             transaction.commit(
                 "person",

@@ -256,7 +256,7 @@ class QueueRunner:
         self._commit(
             "mark_finished",
             Written(
-                about=nicknames(direct),
+                about=_about(build, direct),
                 statements=statements,
                 outcomes=outcomes,
                 fault="" if notify else "mark_only",
@@ -266,6 +266,7 @@ class QueueRunner:
             each.mark(status, start, stop)
             each.has_results |= bool(each.products or each.metrics)
         build.announcement = tuple(BuildFinished(each.id) for each in direct)
+        build.marked_only = not notify
         return direct
 
     def _fail(self, build: Build, status: Status, start: int, *, notify: bool) -> list[Build]:
@@ -303,7 +304,7 @@ class QueueRunner:
         self._commit(
             action,
             Written(
-                about=nicknames(affected),
+                about=_about(build, affected),
                 statements=statements,
                 outcomes=[
                     Outcome(
@@ -320,12 +321,13 @@ class QueueRunner:
         for each in affected:
             each.mark(status if id(each) in of_direct else theirs, start, stop)
         build.announcement = tuple(split_finished(build.id, [each.id for each in affected]))
+        build.marked_only = not notify
         return affected
 
     def announce(self, build: Build) -> int:
         """Send build_finished for what this build's last marking finished: one transaction, nothing written.
 
-        Return how many notifications it took.
+        Return how many notifications it took. After `mark_only` it is a fault, ``announced late``.
 
         Raises:
             ImpossibleActionError: there is nothing that was marked and not announced.
@@ -336,10 +338,13 @@ class QueueRunner:
                 f"{build.nickname}: announce is impossible, nothing was marked with it that was not announced"
             )
         events, build.announcement = build.announcement, ()
+        # A queue runner that died after marking never announces: that this one does is a deviation of its own.
+        fault, build.marked_only = "announced late" if build.marked_only else "", False
         self._commit(
             "announce_finished",
             Written(
                 about=build.nickname,
+                fault=fault,
                 notifications=[self.world.notification(event) for event in events],
             ),
         )
@@ -461,6 +466,10 @@ class QueueRunner:
 
     def _commit(self, action: str, written: Written) -> None:
         self.world.commit("queue_runner", action, written)
+
+
+def _about(owner: Build, builds: Sequence[Build]) -> str:
+    return nicknames([owner, *[build for build in builds if build is not owner]])
 
 
 def _step_row(build: Build, number: int) -> RowChange:

@@ -54,6 +54,8 @@ class Quoting:
             return "NULL"
         if isinstance(value, bool):
             return "true" if value else "false"
+        if isinstance(value, int):
+            return str(int(value))
         return repr(value) if math.isfinite(value) else f"'{value}'"
 
     def row(self, *values: Value) -> str:

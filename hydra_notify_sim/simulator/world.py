@@ -113,6 +113,11 @@ class World:
         self._same_derivation: dict[str, list[Build]] = {}
         self._machines = 0
 
+    def use(self, connection: psycopg.Connection[Any]) -> None:
+        """Go on with another connection, in autocommit mode, as after a restart of the server."""
+        self.connection = connection
+        self.quoting = Quoting(connection)
+
     # Handles
 
     def jobset(self, nickname: str = "") -> Jobset:
