@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from types import TracebackType
 from typing import Any, Self
@@ -90,36 +91,41 @@ class Database:
         Raises EnvironmentFailedError if rows stay locked, or the server does not answer.
         """
         try:
-            self._deleted += self._empty()
+            ((deleted,),) = self._run("SELECT hydra_notify_sim.reset()")
         except errors.LockNotAvailable as error:
             raise self._locked() from error
-        except psycopg.OperationalError:
-            # The connection is gone, as after a restart of the server, or someone and we waited for each other.
-            self.close()
-            self._deleted += self._empty_again()
+        except psycopg.Error as error:
+            raise EnvironmentFailedError(f"Database {self.name!r} could not be emptied: {error}") from error
+        self._deleted += int(deleted)
         self._resets += 1
         if self._resets % _VACUUM_EVERY == 0 or self._deleted >= _VACUUM_ROWS:
             self._deleted = 0
-            self._controlling().execute("VACUUM")
+            with contextlib.suppress(errors.LockNotAvailable):  # then at another time
+                self._run("VACUUM")
 
     def terminate_others(self, keep: AbstractSet[int] = frozenset()) -> None:
         """End every other session in this database but those of the backends `keep`; return when they are gone.
 
         Raises EnvironmentFailedError if one is still there after ten seconds.
         """
-        control = self._controlling()
-        spared = sorted(keep)
-        control.execute(f"SELECT pg_terminate_backend(pid) FROM ({_OTHERS}) AS other", [spared])
+        spared = [sorted(keep)]
+        terminate = f"SELECT pg_terminate_backend(pid) FROM ({_OTHERS}) AS other"
         deadline = time.monotonic() + _GONE_WITHIN
-        while left := control.execute(_OTHERS, [spared]).fetchall():
-            if time.monotonic() > deadline:
-                pids = ", ".join(str(pid) for (pid,) in left)
-                raise EnvironmentFailedError(
-                    f"Sessions in database {self.name} do not end (pid {pids}), {_GONE_WITHIN:.0f} s after being told."
-                )
-            time.sleep(_POLL)
-            # One that was just coming in when we told the others is told now.
-            control.execute(f"SELECT pg_terminate_backend(pid) FROM ({_OTHERS}) AS other", [spared])
+        try:
+            self._run(terminate, spared)
+            while left := self._run(_OTHERS, spared):
+                if time.monotonic() > deadline:
+                    pids = ", ".join(str(pid) for (pid,) in left)
+                    raise EnvironmentFailedError(
+                        f"Sessions in database {self.name!r} (pid {pids}) are still there {_GONE_WITHIN:.0f} s "
+                        f"after they were told to end."
+                    )
+                time.sleep(_POLL)
+                self._run(terminate, spared)  # one may have been just coming in
+        except psycopg.Error as error:
+            raise EnvironmentFailedError(
+                f"Sessions in database {self.name!r} cannot be ended: {error}"
+            ) from error
 
     @property
     def control_pid(self) -> int:
@@ -153,23 +159,25 @@ class Database:
                 self._control.execute("SET session_replication_role = replica")
         return self._control
 
-    def _empty(self) -> int:
-        row = self._controlling().execute("SELECT hydra_notify_sim.reset()").fetchone()
-        return int(row[0]) if row is not None else 0
-
-    def _empty_again(self) -> int:
+    def _run(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         try:
-            return self._empty()
-        except errors.LockNotAvailable as error:
-            raise self._locked() from error
-        except psycopg.Error as error:
-            raise EnvironmentFailedError(f"Database {self.name} could not be emptied: {error}") from error
+            return self._run_once(statement, parameters)
+        except errors.LockNotAvailable:
+            raise
+        except psycopg.OperationalError:
+            # The connection is gone, as after a restart of the server, or someone and we waited for each other.
+            self.close()
+            return self._run_once(statement, parameters)
+
+    def _run_once(self, statement: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
+        cursor = self._controlling().execute(statement, parameters or None)
+        return cursor.fetchall() if cursor.description else []
 
     def _locked(self) -> EnvironmentFailedError:
-        row = self._controlling().execute(_HOLDERS).fetchone()
-        who = row[0] if row is not None and row[0] else "sessions that have ended meanwhile"
+        ((holders,),) = self._run(_HOLDERS)
+        who = holders or "sessions that have ended meanwhile"
         return EnvironmentFailedError(
-            f"Database {self.name} could not be emptied: rows were still locked after {_WAIT_FOR_LOCKS}. "
+            f"Database {self.name!r} could not be emptied: rows were still locked after {_WAIT_FOR_LOCKS}. "
             f"In a transaction: {who}. End it, or terminate_others()."
         )
 

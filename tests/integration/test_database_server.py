@@ -138,6 +138,7 @@ def test_two_servers_do_not_know_of_each_other() -> None:
 
 def test_what_was_committed_is_there_after_a_restart() -> None:
     with start_local() as server, prepare(server) as database:
+        database.reset()
         with database.connect("test") as before:
             before.execute("INSERT INTO failedpaths VALUES ('/a')")
             pid = server.pid
@@ -149,6 +150,7 @@ def test_what_was_committed_is_there_after_a_restart() -> None:
                 psycopg.connect(database.dsn)
         server.open()
         assert server.pid not in (None, pid)
+        database.terminate_others()  # its own connection was cut, too
         with database.connect("test") as after:
             assert after.execute("SELECT path FROM failedpaths").fetchall() == [("/a",)]
             database.reset()
