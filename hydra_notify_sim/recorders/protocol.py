@@ -54,8 +54,8 @@ class ArrivedCall:
 
     @property
     def is_sentinel(self) -> bool:
-        """Whether it is for an event of the harness's own."""
-        return self.call.trace.startswith(messages.SENTINEL_TRACE)
+        """Whether it is no part of the story: for an event of the harness's own, or of its own plugin for another."""
+        return self.plugin == messages.SENTINEL or self.call.trace.startswith(messages.SENTINEL_TRACE)
 
 
 class Exchange:

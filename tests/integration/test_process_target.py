@@ -474,6 +474,18 @@ def test_malformed_payloads_stop_nothing(play: Play) -> None:
     assert any("malformed" in line for line in play.target.log())
 
 
+def test_evaluations_of_the_scenario_are_told_from_the_harness_own(play: Play) -> None:
+    play.behaviours["alpha"] = Behaviour(hooks=("eval_started",))
+    play.start()
+    row = play.connection.execute("SELECT id FROM jobsets WHERE name = 'j'").fetchone()
+    assert row is not None
+    play.notify("eval_started", f"12.34.56\t{row[0]}")
+    play.target.settle()
+    called = [r for r in play.written if isinstance(r, history.Called)]
+    assert [(c.plugin, c.args["trace_id"]) for c in called] == [("alpha", "12.34.56")]
+    assert play.violated() == []
+
+
 def test_starting_twice_is_refused(play: Play) -> None:
     play.start()
     with pytest.raises(errors.UsageError, match="running"):
