@@ -479,10 +479,10 @@ def test_evaluations_of_the_scenario_are_told_from_the_harness_own(play: Play) -
     play.start()
     row = play.connection.execute("SELECT id FROM jobsets WHERE name = 'j'").fetchone()
     assert row is not None
-    play.notify("eval_started", f"12.34.56\t{row[0]}")
+    play.notify("eval_started", f"7000\t{row[0]}")
     play.target.settle()
     called = [r for r in play.written if isinstance(r, history.Called)]
-    assert [(c.plugin, c.args["trace_id"]) for c in called] == [("alpha", "12.34.56")]
+    assert [(c.plugin, c.args["trace_id"]) for c in called] == [("alpha", "7000")]
     assert play.violated() == []
 
 
