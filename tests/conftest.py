@@ -1,11 +1,18 @@
 """One server for the test session and, for each test, an empty Hydra database on it."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from hydra_notify_sim import engine
 from hydra_notify_sim.database import Database, Server, prepare, start_server
+from hydra_notify_sim.engine import events
+from hydra_notify_sim.engine.environment import Environment
+from hydra_notify_sim.engine.run import Runner
+from hydra_notify_sim.scenario import load_all
+from hydra_notify_sim.targets import registry
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +35,19 @@ def database(session_database: Database) -> Database:
     session_database.terminate_others()
     session_database.reset()
     return session_database
+
+
+@pytest.fixture
+def play(database: Database) -> Iterator[Callable[..., events.ScenarioFinished]]:
+    """Play one scenario file and return how it ended; what went wrong around it is raised."""
+    environment = Environment(database)
+
+    def play_one(file: Path, dispatcher: str = "reference", **options: str) -> events.ScenarioFinished:
+        chosen = engine.Options(dispatcher=dispatcher, **options)  # type: ignore[arg-type]  # strings, as on the command line
+        event = Runner(environment, registry.choose(dispatcher), chosen).play(load_all([file])[0])
+        if isinstance(event, events.ScenarioFailed):
+            raise event.error
+        return event
+
+    yield play_one
+    environment.forget_connections()

@@ -69,12 +69,10 @@ class Environment:
 
 
 @contextmanager
-def opened(
-    dsn: str | None, schema: Path | None, wipe: str | None, name: str = "hydra"
-) -> Iterator[Environment]:
+def opened(dsn: str | None, schema: Path | None, wipe: str | None) -> Iterator[Environment]:
     """Start or reach a server, prepare a database in it, and give both back at the end."""
     with database.start_server(dsn=dsn, schema=schema) as server:
-        environment = Environment(database.prepare(server, name, wipe=wipe))
+        environment = Environment(database.prepare(server, wipe=wipe))
         try:
             yield environment
         finally:

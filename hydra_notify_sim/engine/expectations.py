@@ -31,7 +31,7 @@ class Seen:
 class Moment:
     """What an expectation can look at."""
 
-    history: history.History
+    so_far: history.History
     marks: Mapping[int, int]
     tasks: Sequence[history.Task]
     now: float
@@ -78,7 +78,7 @@ def evaluate(expect: wanted.Expect, moment: Moment, line: int) -> list[Expectati
 
 def _each(expect: wanted.Expect, moment: Moment) -> Iterator[tuple[str, str]]:
     """Yield what is expected and what was found instead, empty if it was met."""
-    seen = calls(moment.history) if expect.calls is not None or expect.last is not None else []
+    seen = calls(moment.so_far) if expect.calls is not None or expect.last is not None else []
     for who, wish in (expect.calls or {}).items():
         yield from _calls(who, wish, [call for call in seen if _is_of(call, who)], moment)
     for who, one in (expect.last or {}).items():
@@ -95,7 +95,7 @@ def _each(expect: wanted.Expect, moment: Moment) -> Iterator[tuple[str, str]]:
     if expect.retries is not None:
         yield _retries(expect.retries, moment)
     if expect.lost is not None or expect.repeated is not None:
-        allowed = checks.judge(moment.history).allowed
+        allowed = checks.judge(moment.so_far).allowed
         for kind, wishes in (("lost", expect.lost or ()), ("repeated", expect.repeated or ())):
             of_kind = [a for a in allowed if a.kind == kind]
             for allowance in wishes:

@@ -43,7 +43,7 @@ class Player:
         target: Target,
         actors: Actors,
         behaviours: dict[str, Behaviour],
-        restart_server: Callable[[], None],
+        restart_server: Callable[[], None] | None,
     ) -> None:
         self.scenario = scenario
         self.target = target
@@ -204,6 +204,11 @@ class Player:
                 return
 
     def _postgres(self, _step: verbs.Postgres) -> None:
+        if self._restart_server is None:
+            reason = f"{self._where()}: a server that is not ours is never restarted"
+            self.played.missed.append(reason)
+            self._record(history.PointMissed(t=self._now, point="postgres restart", reason=reason))
+            return
         self._record(history.Fault(t=self._now, fault="postgres restart"))
         self.target.server_closing()
         self._restart_server()
@@ -270,7 +275,7 @@ class Player:
     def _moment(self) -> expectations.Moment:
         journal = self.target.journal
         return expectations.Moment(
-            history=journal.history,
+            so_far=journal.history,
             marks=journal.marks,
             tasks=journal.tasks,
             now=self._now,

@@ -141,7 +141,13 @@ class Runner:
             actors.reconnected(environment.connection)
 
         actors.set_the_scene()
-        return _Stage(target, Player(scenario, target, actors, plugins, restart_server), written)
+        return _Stage(
+            target,
+            Player(
+                scenario, target, actors, plugins, restart_server if environment.database.server.own else None
+            ),
+            written,
+        )
 
     def _make_target(
         self, choice: registry.Choice, scenario: Scenario, written: history.History
