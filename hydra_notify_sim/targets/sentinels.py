@@ -47,9 +47,9 @@ class Sentinels:
 
     def answered(self, plugin: str, trace: str) -> None:
         """Note that a plugin was called for the one with this trace; other traces are a scenario's own."""
-        if trace.startswith(messages.SENTINEL_TRACE):
-            number = int(trace.removeprefix(messages.SENTINEL_TRACE))
-            self._seen[plugin] = max(self._seen[plugin], number)
+        beginning, number = trace[: len(messages.SENTINEL_TRACE)], trace[len(messages.SENTINEL_TRACE) :]
+        if beginning == messages.SENTINEL_TRACE and number.isdecimal():
+            self._seen[plugin] = max(self._seen[plugin], int(number))
 
     def confirmed(self, number: int, plugin: str = messages.SENTINEL) -> bool:
         """Tell whether a plugin was called for this one or a later one."""
