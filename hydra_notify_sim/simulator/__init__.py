@@ -12,7 +12,8 @@ from hydra_notify_sim.simulator.payloads import split_finished
 from hydra_notify_sim.simulator.person import Person
 from hydra_notify_sim.simulator.queue_runner import QueueRunner
 from hydra_notify_sim.simulator.sql import UnwritableTextError
-from hydra_notify_sim.simulator.world import Clock, RefusedValueError, World, WriteFailedError
+from hydra_notify_sim.simulator.world import World
+from hydra_notify_sim.simulator.writer import Clock, RefusedValueError, WriteFailedError
 
 __all__ = [
     "Build",

@@ -23,7 +23,8 @@ from hydra_notify_sim.simulator.builds import (
     distinct,
     nicknames,
 )
-from hydra_notify_sim.simulator.world import World, Written
+from hydra_notify_sim.simulator.world import World
+from hydra_notify_sim.simulator.writer import Written
 
 EVALUATION_ERROR = "error: attribute 'release' missing"
 FETCH_ERROR = "error: unable to download 'https://git.example.org/src.git': HTTP error 503"

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from hydra_notify_sim.contract import channels
-from hydra_notify_sim.contract.statuses import Status
+from hydra_notify_sim.contract.statuses import STEP_ONLY, Status, status_name
 from hydra_notify_sim.contract.transactions import Actor
 from hydra_notify_sim.history import Notification, Outcome, RowChange
 from hydra_notify_sim.simulator import rows
@@ -17,7 +17,8 @@ from hydra_notify_sim.simulator.builds import (
     nicknames,
 )
 from hydra_notify_sim.simulator.queue_runner import FAILURES, SUCCESSES
-from hydra_notify_sim.simulator.world import OpenTransaction, World, Written
+from hydra_notify_sim.simulator.world import World
+from hydra_notify_sim.simulator.writer import OpenTransaction, Written
 
 How = Literal["separate", "same transaction", "rolled back"]
 
@@ -164,11 +165,8 @@ class Person:
 
         """
         chosen = list(distinct(builds))
-        for build in chosen:
-            if build.exists:
-                raise ImpossibleActionError(f"{build.nickname}: insert is impossible, its row exists")
-        if pending and finished is None:
-            raise ImpossibleActionError("a build that is not finished cannot be pending")
+        status = None if finished is None else as_status(finished)
+        _check_insert(chosen, status, pending=pending)
         if not chosen:
             return
         world = self.world
@@ -176,7 +174,6 @@ class Person:
         statements = [world.sequence_of("builds"), *rows.new_builds(world.quoting, chosen, now)]
         changes = [RowChange("inserted", "builds", str(build.id), build.nickname) for build in chosen]
         outcomes = []
-        status = None if finished is None else as_status(finished)
         stepped = status is not None and status in SUCCESSES | FAILURES
         if status is not None:
             ids = ",".join([str(build.id) for build in chosen])
@@ -333,6 +330,16 @@ class Person:
     def _deleted(self, transaction: OpenTransaction, about: str, changes: Sequence[RowChange]) -> None:
         transaction.commit("person", "delete", Written(about=about, rows=changes))
         self.world.deletions = True
+
+
+def _check_insert(builds: Sequence[Build], status: Status | None, *, pending: bool) -> None:
+    for build in builds:
+        if build.exists:
+            raise ImpossibleActionError(f"{build.nickname}: insert is impossible, its row exists")
+    if status in STEP_ONLY:
+        raise ImpossibleActionError(f"a build never has the status {status_name(status)}, only a step")
+    if pending and status is None:
+        raise ImpossibleActionError("a build that is not finished cannot be pending")
 
 
 def _dicts(columns: Sequence[str], found: Sequence[Any]) -> list[dict[str, Any]]:

@@ -2,21 +2,19 @@
 
 from collections.abc import Sequence
 
-from hydra_notify_sim.contract.channels import BuildFinished, BuildStarted, StepFinished
+from hydra_notify_sim.contract.channels import BuildFinished
 from hydra_notify_sim.contract.statuses import Status
-from hydra_notify_sim.contract.transactions import STEP_STARTED
-from hydra_notify_sim.history import Notification, Outcome, RowChange
+from hydra_notify_sim.history import Outcome, RowChange
 from hydra_notify_sim.simulator import rows
 from hydra_notify_sim.simulator.builds import (
     Build,
     ImpossibleActionError,
-    StepUnderWay,
     as_status,
     nicknames,
 )
-from hydra_notify_sim.simulator.names import log_path
 from hydra_notify_sim.simulator.payloads import split_finished
-from hydra_notify_sim.simulator.world import World, Written
+from hydra_notify_sim.simulator.steps import MESSAGES, Steps, step_row
+from hydra_notify_sim.simulator.writer import Written
 
 SUCCESSES = frozenset({Status.succeeded, Status.failed_with_output})
 """A build that ends so takes nobody along: its step succeeded."""
@@ -33,155 +31,9 @@ FAILURES = frozenset(
 )
 """A build that ends so takes along every build that needs it."""
 
-_BEFORE_BUILDING = (10, 20, 30)
-"""``busy``: connecting, sending inputs, building."""
-_AFTER_BUILDING = (40, 50)
-"""``busy``: receiving outputs, post-processing."""
 
-_MESSAGES = {Status.aborted: "lost connection to the machine", Status.not_deterministic: "outputs differ"}
-
-
-class QueueRunner:
+class QueueRunner(Steps):
     """Writes what Hydra's queue runner writes, transaction by transaction."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-
-    # Steps
-
-    def start(self, build: Build) -> int:
-        """Send the build's next step to a machine: the step's row, then build_started. Return the step's number.
-
-        Raises:
-            ImpossibleActionError: the build is finished or has no row, or its last step is under way already.
-
-        """
-        build.must_be("start", finished=False)
-        begun = build.ended + len(build.under_way)
-        own = begun + 1 >= build.steps
-        if any(step.own for step in build.under_way):
-            raise ImpossibleActionError(
-                f"{build.nickname}: start is impossible, its last step (of {build.steps}) is under way"
-            )
-        world = self.world
-        now = world.clock.now()
-        drv_path = build.drv_path if own else world.names.dependency(build.id, begun + 1)
-        step = StepUnderWay(build.next_step, drv_path, own, world.next_machine(), now)
-        self._insert_step(build, step)
-        self._commit(
-            "announce_started",
-            Written(about=build.nickname, notifications=(world.notification(BuildStarted(build.id)),)),
-        )
-        if world.detailed:
-            self._states(build, step, _BEFORE_BUILDING)
-        return step.number
-
-    def _insert_step(self, build: Build, step: StepUnderWay) -> None:
-        world = self.world
-        quoting = world.quoting
-        values = quoting.row(
-            build.id,
-            step.number,
-            rows.STEP_BUILDS,
-            step.drv_path,
-            1,
-            step.start,
-            step.machine,
-            build.system,
-        )
-        statements = [
-            (
-                "INSERT INTO buildsteps (build,stepnr,type,drvpath,busy,starttime,machine,system) "
-                f"VALUES {values}"
-            )
-        ]
-        outputs = build.outputs if step.own else {"out": step.drv_path.removesuffix(".drv")}
-        if outputs:
-            statements.append(
-                rows.new_step_outputs(
-                    [quoting.row(build.id, step.number, name, path) for name, path in outputs.items()]
-                )
-            )
-        self._commit(
-            "insert_step",
-            Written(
-                about=build.nickname,
-                statements=statements,
-                notifications=(Notification(STEP_STARTED, f"{build.id}\t{step.number}"),),
-                rows=(_step_row(build, step.number),),
-            ),
-        )
-        build.step_numbers.append(step.number)
-        build.under_way.append(step)
-
-    def _states(self, build: Build, step: StepUnderWay, states: Sequence[int]) -> None:
-        for busy in states:
-            self._commit(
-                "step_state",
-                Written(
-                    about=build.nickname,
-                    statements=[
-                        f"UPDATE buildsteps SET busy={busy} WHERE build={build.id} AND stepnr={step.number}"
-                    ],
-                ),
-            )
-
-    def step(self, build: Build, status: Status | str | int = Status.succeeded, *, log: bool = True) -> int:
-        """End the build's oldest step under way, the build going on; return the step's number.
-
-        A step is started first if none is under way. ``log=False``: there is no log, the payload says ``-``.
-
-        Raises:
-            ImpossibleActionError: the build is finished or has no row.
-
-        """
-        build.must_be("step", finished=False)
-        if not build.under_way:
-            self.start(build)
-        return self._finish_step(build, as_status(status), log=log).number
-
-    def abort(self, build: Build, *, log: bool = True) -> int:
-        """End the build's oldest step under way as aborted, to be tried again with the next start.
-
-        Raises:
-            ImpossibleActionError: no step of it is under way.
-
-        """
-        build.must_be("abort", finished=False)
-        if not build.under_way:
-            raise ImpossibleActionError(
-                f"{build.nickname}: abort is impossible, no step of it is under way; start it first"
-            )
-        return self._finish_step(build, Status.aborted, log=log).number
-
-    def _finish_step(self, build: Build, status: Status, *, log: bool) -> StepUnderWay:
-        world = self.world
-        step = build.under_way[0]
-        if world.detailed:
-            self._states(build, step, _AFTER_BUILDING)
-        now = world.clock.now()
-        overhead = 40 + (build.id * 37 + step.number * 11) % 900
-        message = world.quoting.value(_MESSAGES.get(status))
-        path = log_path(step.drv_path) if log else None
-        self._commit(
-            "finish_step",
-            Written(
-                about=build.nickname,
-                statements=[
-                    (
-                        f"UPDATE buildsteps SET busy=0,status={int(status)},errormsg={message},"
-                        f"starttime={step.start},stoptime={now},machine={world.quoting.text(step.machine)},"
-                        f"overhead={overhead} WHERE build={build.id} AND stepnr={step.number}"
-                    )
-                ],
-                notifications=(world.notification(StepFinished(build.id, step.number, path)),),
-            ),
-        )
-        build.under_way.remove(step)
-        if status is not Status.aborted:
-            build.ended += 1
-            build.own_started = step.start if step.own and status is Status.succeeded else None
-        return step
 
     # Builds
 
@@ -217,7 +69,7 @@ class QueueRunner:
                 "announced in one transaction"
             )
         step_status = Status.succeeded if how in SUCCESSES else how
-        start = self._play_steps(build, step_status, log=log)
+        start = self._play(build, step_status, log=log)
         if how in SUCCESSES:
             finished = self._mark_succeeded(build, how, start, notify=notify)
         else:
@@ -229,18 +81,6 @@ class QueueRunner:
     def mark_only(self, build: Build, status: Status | str | int = Status.succeeded) -> list[Build]:
         """Finish a build without announcing it: the queue runner dies in between (quirk ``qr-notify-gap``)."""
         return self.finish(build, status, notify=False)
-
-    def _play_steps(self, build: Build, own: Status, *, log: bool) -> int:
-        """Play the steps to their end; return when the last one started."""
-        if build.own_started is not None and own is Status.succeeded:
-            return build.own_started
-        while True:
-            if not build.under_way:
-                self.start(build)
-            last = build.under_way[0].own
-            step = self._finish_step(build, own if last else Status.succeeded, log=log)
-            if last:
-                return step.start
 
     def _mark_succeeded(self, build: Build, status: Status, start: int, *, notify: bool) -> list[Build]:
         world = self.world
@@ -271,7 +111,7 @@ class QueueRunner:
 
     def _fail(self, build: Build, status: Status, start: int, *, notify: bool) -> list[Build]:
         return self._take_along(
-            build, status, start, "fail_builds", notify=notify, message=_MESSAGES.get(status)
+            build, status, start, "fail_builds", notify=notify, message=MESSAGES.get(status)
         )
 
     def _take_along(
@@ -312,7 +152,7 @@ class QueueRunner:
                     )
                     for each in affected
                 ],
-                rows=[_step_row(each, each.next_step) for each in with_step],
+                rows=[step_row(each, each.next_step) for each in with_step],
                 fault="" if notify else "mark_only",
             ),
         )
@@ -376,7 +216,7 @@ class QueueRunner:
                 ),
                 rows.new_step_outputs([row(build.id, number, name, path) for number, name, path in steps]),
             ]
-        changes = [_step_row(build, number) for number, _, _ in steps]
+        changes = [step_row(build, number) for number, _, _ in steps]
         done = self._found(build, "substituted", now, statements, changes)
         build.step_numbers += [number for number, _, _ in steps]
         return done
@@ -431,7 +271,7 @@ class QueueRunner:
                 statements=[*statements, _update([build], status, now, now, cached=True)],
                 notifications=(world.notification(BuildFinished(build.id)),),
                 outcomes=(Outcome(build.id, int(status), now, now, pending=True, cached=True),),
-                rows=(_step_row(build, build.next_step),),
+                rows=(step_row(build, build.next_step),),
             ),
         )
         build.step_numbers.append(build.next_step)
@@ -464,16 +304,9 @@ class QueueRunner:
         for build in self.world.builds:
             build.under_way.clear()
 
-    def _commit(self, action: str, written: Written) -> None:
-        self.world.commit("queue_runner", action, written)
-
 
 def _about(owner: Build, builds: Sequence[Build]) -> str:
     return nicknames([owner, *[build for build in builds if build is not owner]])
-
-
-def _step_row(build: Build, number: int) -> RowChange:
-    return RowChange("inserted", "buildsteps", f"{build.id}/{number}")
 
 
 def _marked(build: Build, status: Status, start: int, stop: int, *, cached: bool) -> str:

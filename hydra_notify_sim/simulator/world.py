@@ -1,16 +1,14 @@
-"""What the three actors share: the connection, the handles and their ids, the names, and where transactions are recorded."""
+"""What the three actors share: the handles and their ids, the names, and where transactions are recorded."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any
 
 import psycopg
 
 from hydra_notify_sim import errors, history
 from hydra_notify_sim.contract import channels
-from hydra_notify_sim.contract.transactions import Actor
-from hydra_notify_sim.simulator import rows, wire
+from hydra_notify_sim.contract.statuses import Status
+from hydra_notify_sim.simulator import rows
 from hydra_notify_sim.simulator.builds import (
     Build,
     Evaluation,
@@ -19,44 +17,16 @@ from hydra_notify_sim.simulator.builds import (
     unfinished_dependents,
 )
 from hydra_notify_sim.simulator.names import Names
-from hydra_notify_sim.simulator.sql import Quoting
+from hydra_notify_sim.simulator.writer import Clock, Writer, Written
 
 DEFAULT_JOBSET = "nixpkgs:trunk"
 
-_BAD_VALUES = frozenset({"22023", "22021", "22P05"})
-"""PostgreSQL's codes for a value that it takes from nobody: a payload too long, a text it cannot encode."""
+_NO_FAILURE_OF_ITS_OWN = frozenset(
+    {Status.succeeded, Status.dependency_failed, Status.cancelled, Status.failed_with_output}
+)
 
 
-class RefusedValueError(errors.UsageError):
-    """PostgreSQL refused a value, such as a payload of 8,000 bytes; nothing of its transaction happened."""
-
-
-class WriteFailedError(errors.EnvironmentFailedError):
-    """A transaction could not be written: the connection is gone, or the tables are not Hydra's."""
-
-
-class Clock(Protocol):
-    """Where every time that the simulator writes comes from."""
-
-    def now(self) -> int:
-        """Return Unix seconds."""
-
-
-@dataclass(slots=True)
-class Written:
-    """What one transaction did, as its record will say."""
-
-    about: str = ""
-    notifications: Sequence[history.Notification] = ()
-    outcomes: Sequence[history.Outcome] = ()
-    restarted: Sequence[int] = ()
-    rows: Sequence[history.RowChange] = ()
-    fault: str = ""
-    statements: list[str] = field(default_factory=list)
-    """SQL to run before the notifications are sent."""
-
-
-class World:
+class World(Writer):
     """What there is: shared by the queue runner, the evaluator and the person at the web page.
 
     It has to be the only writer of builds and evaluations in its database: it hands out their ids itself, going on
@@ -92,18 +62,10 @@ class World:
             errors.UsageError: the connection is not in autocommit mode.
 
         """
-        if not connection.autocommit:
-            raise errors.UsageError(
-                "the simulator's connection has to be in autocommit mode: psycopg.connect(…, autocommit=True)"
-            )
-        self.connection = connection
-        self.record = record
-        self.clock = clock
+        super().__init__(connection, record, clock, busy)
         self.payloads = payloads
-        self.busy = busy
         self.detailed = detailed
         self.names = Names(seed)
-        self.quoting = Quoting(connection)
         self.builds: list[Build] = []
         self.deletions = False
         """A person deleted rows, so that a payload may name what is gone."""
@@ -112,13 +74,6 @@ class World:
         self._last_build = self._last_evaluation = -1
         self._same_derivation: dict[str, list[Build]] = {}
         self._machines = 0
-
-    def use(self, connection: psycopg.Connection[Any]) -> None:
-        """Go on with another connection, in autocommit mode, as after a restart of the server."""
-        self.connection = connection
-        self.quoting = Quoting(connection)
-
-    # Handles
 
     def jobset(self, nickname: str = "") -> Jobset:
         """Return a jobset by ``project:name``; its row, its project's and its owner's are written when first asked for."""
@@ -215,8 +170,12 @@ class World:
         return [b for b in self._same_derivation[build.drv_path] if b.exists and not b.finished]
 
     def last_failed(self, drv_path: str) -> Build | None:
-        """Return the last build of a derivation that is finished as failed."""
-        failed = [b for b in self._same_derivation.get(drv_path, ()) if b.exists and b.finished and b.status]
+        """Return the last build of a derivation that finished with a failure of its own."""
+        failed = [
+            b
+            for b in self._same_derivation.get(drv_path, ())
+            if b.exists and b.finished and b.status not in _NO_FAILURE_OF_ITS_OWN
+        ]
         return failed[-1] if failed else None
 
     def dependents(self, builds: Iterable[Build]) -> list[Build]:
@@ -260,14 +219,7 @@ class World:
         )
         return jobset
 
-    # Transactions
-
-    def query(self, sql: str) -> list[Any]:
-        """Read rows, outside of any record."""
-        try:
-            return self.connection.execute(sql, prepare=False).fetchall()
-        except psycopg.Error as error:
-            raise failure_of("a query", error) from error
+    # Notifications
 
     def missing(self, event: channels.Event) -> tuple[str, ...]:
         """Return the rows that an event names and that do not exist, as `history.Notification.missing` has them."""
@@ -283,122 +235,3 @@ class World:
     def notification_of_new(self, event: channels.Event) -> history.Notification:
         """Return an event whose rows the same transaction writes, or checked before, as its notification."""
         return history.Notification(event.channel, channels.format_payload(event, self.payloads))
-
-    def commit(self, actor: Actor, action: str, written: Written) -> int:
-        """Write one transaction as one query, record it, and return the number of its `history.Commit`.
-
-        Raises:
-            RefusedValueError: PostgreSQL takes such a value from nobody; the record says that nothing happened.
-            WriteFailedError: it could not be written.
-
-        """
-        quoting = self.quoting
-        text = ";".join(
-            [*written.statements, *[quoting.notify(n.channel, n.payload) for n in written.notifications]]
-        )
-        number = self._record(actor, action, written)
-        try:
-            wire.run(self.connection, text)
-        except psycopg.Error as error:
-            self.record(history.Committed(t=float(self.clock.now()), commit=number, ok=False))
-            raise failure_of(f"{action} {written.about}".rstrip(), error) from error
-        self.record(history.Committed(t=float(self.clock.now()), commit=number))
-        return number
-
-    def _record(self, actor: Actor, action: str, written: Written) -> int:
-        return self.record(
-            history.Commit(
-                t=float(self.clock.now()),
-                actor=actor,
-                action=action,
-                about=written.about,
-                notifications=tuple(dict.fromkeys(written.notifications)),
-                outcomes=tuple(written.outcomes),
-                restarted=tuple(written.restarted),
-                rows=tuple(written.rows),
-                fault=written.fault,
-                busy=self.busy(),
-            )
-        )
-
-    def begin(self) -> "OpenTransaction":
-        """Begin a transaction that has to read what it is about to change."""
-        return OpenTransaction(self)
-
-
-class OpenTransaction:
-    """A transaction of several queries; left without an ending, it is rolled back and not recorded."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._open = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def run(self, sql: str) -> list[tuple[list[str], list[Any]]]:
-        """Run statements; return for each that yields rows the names of its columns, and the rows."""
-        connection = self._world.connection
-        text = sql if self._open else f"BEGIN;{sql}"
-        self._open = True
-        try:
-            cursor = connection.execute(text, prepare=False)
-        except psycopg.Error as error:
-            raise failure_of("a transaction", error) from error
-        found = []
-        while True:
-            if cursor.description is not None:
-                found.append(([column.name for column in cursor.description], cursor.fetchall()))
-            if not cursor.nextset():
-                return found
-
-    def commit(self, actor: Actor, action: str, written: Written) -> int:
-        """Send the notifications, record, and commit; `Written.statements` are not looked at."""
-        self._notify(written)
-        world = self._world
-        number = world._record(actor, action, written)  # noqa: SLF001 - the two classes are one thing in two parts
-        try:
-            world.connection.execute("COMMIT")
-        except psycopg.Error as error:
-            world.record(history.Committed(t=float(world.clock.now()), commit=number, ok=False))
-            raise failure_of(f"{action} {written.about}".rstrip(), error) from error
-        self._open = False
-        world.record(history.Committed(t=float(world.clock.now()), commit=number))
-        return number
-
-    def roll_back(self, actor: Actor, action: str, written: Written) -> int:
-        """Send the notifications and take them back: the record has none of them."""
-        self._notify(written)
-        world = self._world
-        number = world._record(  # noqa: SLF001 - see commit
-            actor, action, Written(about=written.about, fault="rolled back")
-        )
-        self._end()
-        world.record(history.Committed(t=float(world.clock.now()), commit=number, ok=False))
-        return number
-
-    def _notify(self, written: Written) -> None:
-        quoting = self._world.quoting
-        if written.notifications:
-            self.run(";".join([quoting.notify(n.channel, n.payload) for n in written.notifications]))
-
-    def _end(self) -> None:
-        self._open = False
-        self._world.connection.execute("ROLLBACK")
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._open and not self._world.connection.broken:
-            self._end()
-
-
-def failure_of(what: str, error: psycopg.Error) -> errors.HydraNotifySimError:
-    """Return what a person should read when PostgreSQL said no."""
-    said = str(error).strip() or type(error).__name__
-    if error.sqlstate in _BAD_VALUES:
-        return RefusedValueError(f"{what}: PostgreSQL refuses it: {said}")
-    return WriteFailedError(
-        f"{what} could not be written: {said}. The server has to stay up, and the database to have Hydra's tables "
-        "with nobody else writing to them."
-    )

@@ -250,6 +250,10 @@ def test_builds_that_were_there_before_the_story(stage: Any) -> None:
     assert given.outcomes == tuple(Outcome(id_, 0, T0, T0, pending=True) for id_ in (1, 2))
     with pytest.raises(ImpossibleActionError, match="a: insert is impossible, its row exists"):
         stage.person.insert_builds(done)
+    with pytest.raises(ImpossibleActionError, match="only a step"):
+        stage.person.insert_builds([stage.world.build("odd")], finished="cached_failure")
+    with pytest.raises(ImpossibleActionError, match="cannot be pending"):
+        stage.person.insert_builds([stage.world.build("even")], pending=True)
     stage.queue_runner.finish(waiting)
     stage.person.restart([done[0]])
     assert stage.row("SELECT finished FROM builds WHERE id=1") == (0,)
