@@ -11,7 +11,6 @@ from hydra_notify_sim.scenario import parts
 from hydra_notify_sim.scenario import payloads as written
 from hydra_notify_sim.scenario import steps as verbs
 from hydra_notify_sim.scenario.model import Scenario
-from hydra_notify_sim.simulator.sql import Quoting
 from hydra_notify_sim.targets.target import Clock, Target
 
 ENDS_WITHOUT_A_STEP = frozenset({Status.unsupported_system, Status.cached_failure})
@@ -93,8 +92,7 @@ class Actors:
 
     def reconnected(self, connection: psycopg.Connection[Any]) -> None:
         """Go on with another connection, after the server was restarted."""
-        self.world.connection = connection
-        self.world.quoting = Quoting(connection)
+        self.world.use(connection)
 
     # The evaluator
 

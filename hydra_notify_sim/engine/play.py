@@ -12,11 +12,15 @@ from hydra_notify_sim.engine import expectations
 from hydra_notify_sim.engine.actors import Actors
 from hydra_notify_sim.engine.events import Expectation
 from hydra_notify_sim.recorders.recorder import Behaviour
+from hydra_notify_sim.scenario import points
 from hydra_notify_sim.scenario import steps as verbs
 from hydra_notify_sim.scenario.expect import Expect
 from hydra_notify_sim.scenario.model import Scenario
 from hydra_notify_sim.targets.points import Armed
 from hydra_notify_sim.targets.target import Target
+
+FINISHES = (verbs.Finish, verbs.Build, verbs.Substitute)
+"""Steps that are about builds that finish."""
 
 
 class StoryError(errors.UsageError):
@@ -121,8 +125,13 @@ class Player:
             self._note_missed()
 
     def _arm(self, step: verbs.StepBase) -> None:
-        assert step.at is not None
-        armed = Armed(step.at.name, step.at.which, lambda: self._play_all(step.do), hook=step.at.hook or "")
+        point = step.at
+        assert point is not None
+        hook = point.hook or ""
+        if not hook and point.name in points.CALL_POINTS and isinstance(step, FINISHES):
+            # What such a step is about; the calls for its build_started and step_finished come before.
+            hook = "build_finished"
+        armed = Armed(point.name, point.which, lambda: self._play_all(step.do), hook=hook)
         self._armed.append((self.target.points.arm(armed), step.line))
 
     def _note_missed(self) -> None:
@@ -130,7 +139,8 @@ class Player:
         for armed, line in self._armed:
             if not armed.reached:
                 self.target.points.disarm(armed)
-                reason = f"line {line}: the point {armed} was never reached"
+                why = self.target.points.cannot.get(armed.name, "it was never reached")
+                reason = f"line {line}: the point {armed}: {why}"
                 self.played.missed.append(reason)
                 self._record(history.PointMissed(t=self._now, point=str(armed), reason=reason))
         self._armed.clear()

@@ -46,6 +46,8 @@ class _Life:
         self._start_up = {"listen": False, "marked_builds": False}
         self._scanned = 0
         self._calls_of_event = 0
+        self._retrying = self._retry_next = False
+        self._returned_from: tuple[str, str, int] | None = None
         self.session = postgres.Session(target.connect, target.release)
         plugins = [RecorderPlugin(name, behaviours[name], target.calls, self, number) for name in behaviours]
         self._totals_before = dict(target.metrics.totals)
@@ -65,13 +67,29 @@ class _Life:
     def reach(self, point: str, *, plugin: str = "", hook: str = "", number: int | None = None) -> None:
         """Play what is armed at a point; unwind if the dispatcher was killed there."""
         if point == "before_call":
+            self.gone_on()
             self._calls_of_event += 1
         if point.endswith("_call"):
             number = self._calls_of_event
             self.effects += 1
         if point in {"before_call", "after_call"}:
             self._at_point(self.target.points.step)
-        self._at_point(lambda: self.target.points.reach(point, plugin=plugin, hook=hook, number=number))
+        if point == "after_call" and number is not None and number < self._calls_expected(hook):
+            # Between two plugins: the dispatcher does first what it does before it goes on to the next one.
+            self._returned_from = (plugin, hook, number)
+        else:
+            self._at_point(lambda: self.target.points.reach(point, plugin=plugin, hook=hook, number=number))
+
+    def gone_on(self) -> None:
+        """Reach the point after a call that was not its event's last, now that the dispatcher goes on."""
+        if self._returned_from is not None:
+            (plugin, hook, number), self._returned_from = self._returned_from, None
+            self._at_point(
+                lambda: self.target.points.reach("after_call", plugin=plugin, hook=hook, number=number)
+            )
+
+    def _calls_expected(self, hook: str) -> int:
+        return 1 if self._retrying else len(self.dispatcher.interested(hook))
 
     def hold(self, plugin: str) -> None:
         """Let the story go on while this call stays open."""
@@ -100,6 +118,8 @@ class _Life:
         """Make one port call, with its points before and after."""
         if name == "receive":
             return self._receive(method)
+        if name in READS:
+            self.gone_on()
         self._before(name)
         if self.lose_reply:
             self.lose_reply = False
@@ -109,6 +129,10 @@ class _Life:
             self.target.disconnected(self)
             raise ports.ConnectionLostError("the scenario cut the connection before the answer was seen")
         result = method(*args)
+        if name == "due_task":
+            self._retry_next = result is not None
+        elif name == "delete_task":
+            self._retry_next = False
         self._wrote(name)
         self._after(name, args)
         return result
@@ -117,6 +141,7 @@ class _Life:
         self._at_point(self.target.points.step)
         if name == "load":
             self._calls_of_event = 0
+            self._retrying, self._retry_next = self._retry_next, False
         if name == "connect":
             self._start_up = {"listen": False, "marked_builds": False}
             self._scanned = 0
@@ -153,6 +178,7 @@ class _Life:
 
     def _receive(self, method: Callable[[float], list[ports.Received]]) -> list[ports.Received]:
         """Receive all that was committed; its arrival is the server's business, and takes a moment."""
+        self.gone_on()
         if not self.expected:
             return []
         received: list[ports.Received] = []
@@ -380,6 +406,7 @@ class InProcessTarget:
                 life.was_up = True
                 self._record(history.Up(t=self._now, life=life.number))
             if not busy:
+                life.gone_on()
                 return False
             progress = (life.effects, len(dispatcher.waiting)) != before
             idle_turns = 0 if progress else idle_turns + 1

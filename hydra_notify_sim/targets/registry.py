@@ -41,6 +41,8 @@ def choose(name: str) -> Choice:
     if prefix == "known-bad" and bad in KNOWN_BAD:
         return Choice(name, "in process", KNOWN_BAD[bad].dispatcher)
     known = ["reference", "reference-process", *(f"known-bad:{bad}" for bad in KNOWN_BAD)]
-    near = difflib.get_close_matches(name, known, 1) or difflib.get_close_matches(f"known-bad:{name}", known, 1)
+    near = difflib.get_close_matches(name, known, 1) or difflib.get_close_matches(
+        f"known-bad:{name}", known, 1
+    )
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise UnknownDispatcherError(f"there is no dispatcher {name!r}.{hint} Valid: {', '.join(known)}")
