@@ -18,7 +18,7 @@ class Findings:
         self.further: dict[str, int] = {}
         """Promise to the violations beyond `VIOLATIONS_KEPT`."""
         self.allowed: list[Allowed] = []
-        self.reported: list[str] = []
+        self.reported: dict[str, None] = {}
 
     def exercise(self, promise: str, number: int) -> None:
         """Say that a promise was put to the test at a record."""
@@ -42,5 +42,4 @@ class Findings:
 
     def report(self, text: str) -> None:
         """Note an observation that is no verdict."""
-        if text not in self.reported:
-            self.reported.append(text)
+        self.reported[text] = None

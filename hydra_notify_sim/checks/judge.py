@@ -1,6 +1,8 @@
 """Reads a history once and gives a verdict for every promise, under a profile."""
 
-from collections.abc import Sequence
+import bisect
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 
 from hydra_notify_sim import history
 from hydra_notify_sim.checks.deliveries import Deliveries, OpenCall, Surplus, gone_promise, once_promise
@@ -10,8 +12,11 @@ from hydra_notify_sim.checks.outcomes import Outcomes
 from hydra_notify_sim.checks.retries import Retries
 from hydra_notify_sim.checks.simulated import Simulated
 from hydra_notify_sim.checks.verdicts import Judgements, Verdict
-from hydra_notify_sim.checks.world import World
+from hydra_notify_sim.checks.world import LISTENING, World
 from hydra_notify_sim.contract import channels, profiles, promises, quirks
+
+HELD_MOST = 10_000
+"""Records that are held back, at most, until it is known whether a transaction was refused."""
 
 
 def judge(source: history.Source, profile: profiles.Profile | None = None) -> Judgements:
@@ -19,61 +24,106 @@ def judge(source: history.Source, profile: profiles.Profile | None = None) -> Ju
 
     Time and memory: linear in the records, and flat beyond what is open. Only calls without a cause make it
     look at the history a second time.
+
+    Raises:
+        UnknownProfileError: the header names a profile that does not exist.
+        HistoryFileError: the history is in a file, and that is damaged.
+
     """
     chosen = profile or profiles.named(source.header.profile)
-    reader = Reader(source.header)
-    for number, record in enumerate(source):
+    reader = Reader(source.header, chosen)
+    for number, record in that_happened(source):
         reader.read(number, record)
     reader.explain_surplus(source)
     findings = reader.findings
-    return Judgements(
-        verdicts=tuple(_verdict(promise, findings, source.header, chosen) for promise in promises.PROMISES),
-        allowed=tuple(findings.allowed),
-        reported=tuple(findings.reported),
+    verdicts = tuple(_verdict(promise, findings, source.header, chosen) for promise in promises.PROMISES)
+    not_judged = (
+        f"{promise}, not judged under profile {chosen}: {violations[0][0]}"
+        for promise, violations in findings.violations.items()
+        if not profiles.judged(chosen, promise)
     )
+    return Judgements(verdicts, tuple(findings.allowed), (*findings.reported, *not_judged))
+
+
+def that_happened(records: Iterable[history.AnyRecord]) -> Iterator[tuple[int, history.AnyRecord]]:
+    """Yield the records with their numbers, without the transactions that the server refused.
+
+    What follows on a COMMIT is held back until it has returned; a COMMIT that never does counts as having
+    happened, as does one that is still under way after `HELD_MOST` records.
+    """
+    held: deque[tuple[int, history.AnyRecord]] = deque()
+    open_: set[int] = set()
+    refused: set[int] = set()
+    for number, record in enumerate(records):
+        if isinstance(record, history.Commit):
+            open_.add(number)
+        elif isinstance(record, history.Committed):
+            open_.discard(record.commit)
+            if not record.ok:
+                refused.add(record.commit)
+        elif not held:
+            yield number, record
+            continue
+        held.append((number, record))
+        if not open_ or len(held) > HELD_MOST:
+            open_.clear()
+            yield from _without(refused, held)
+            held.clear()
+    yield from _without(refused, held)
+
+
+def _without(
+    refused: set[int], held: Iterable[tuple[int, history.AnyRecord]]
+) -> Iterator[tuple[int, history.AnyRecord]]:
+    for number, record in held:
+        if number in refused or (isinstance(record, history.Committed) and record.commit in refused):
+            continue
+        yield number, record
 
 
 class Reader:
     """Shows each record to every family of checks, in the order in which they build on each other."""
 
-    def __init__(self, header: history.Header) -> None:
+    def __init__(self, header: history.Header, profile: profiles.Profile) -> None:
         self.findings = Findings()
         self.world = World(header)
         self.deliveries = Deliveries(self.world, self.findings)
-        self.outcomes = Outcomes(self.world, self.findings)
+        self.outcomes = Outcomes(self.world, self.findings, profile)
         self.retries = Retries(self.world, self.findings, self.deliveries, self._given_up)
         self.life = Life(self.world, self.findings, self.deliveries, self.outcomes)
         self.simulated = Simulated(self.world, self.findings)
 
-    def _given_up(self, plugin: str, event: channels.Event) -> None:
-        self.deliveries.ledger.given_up(plugin, event)
+    def _given_up(self, plugin: str, event: channels.Event, by_person: bool) -> None:
+        self.deliveries.given_up(plugin, event, by_person=by_person)
         self.outcomes.given_up(plugin, event)
 
     def read(self, number: int, record: history.AnyRecord) -> None:
         """Take one record in."""
+        self.world.now = record.t
         match record:
             case history.Called():
-                self.world.update(number, record)
-                self.deliveries.called(number, record)
-                call = self.deliveries.calls[record.call]
+                call = self.deliveries.called(number, record)
                 self.outcomes.called(number, record, call)
                 self.life.called(number, call)
             case history.Returned() | history.Raised() | history.CutOff():
-                self.world.update(number, record)
                 self._call_ended(number, record)
             case history.Commit():
+                self.retries.commit(record)
                 self.world.update(number, record)
                 self.simulated.commit(number, record)
                 self.outcomes.commit(number, record)
                 self.deliveries.commit(number, record)
-                self.retries.commit(record)
             case history.Committed():
+                commit = self.world.in_flight.get(record.commit)
                 self.world.update(number, record)
-                self.deliveries.committed(record)
+                if commit is not None:
+                    self.outcomes.committed(number, commit, record.commit)
+                    self.deliveries.committed(number, record)
             case history.Observed():
                 self.world.update(number, record)
-                self.outcomes.observed(number)
                 self.retries.observed(number)
+                self.deliveries.failures.observed(number)
+                self.outcomes.observed(number)
             case history.Settled() | history.NotSettled():
                 self._settled(number, record)
             case history.Kicked():
@@ -92,48 +142,57 @@ class Reader:
             case history.Raised():
                 call = self.deliveries.raised(number, record)
                 if call is not None:
-                    self.outcomes.raised(record, call)
-                    self.retries.raised(number, call)
+                    self.outcomes.raised(number, record, call)
+                    self.retries.raised(number, record, call)
             case history.CutOff():
-                self.deliveries.cut_off(record)
-                self.outcomes.cut_off(record)
+                self.life.cut_off()
+                self.outcomes.cut_off(number, record, self.deliveries.cut_off(record))
 
     def _settled(self, number: int, record: history.Settled | history.NotSettled) -> None:
         in_time = isinstance(record, history.Settled)
         if isinstance(record, history.NotSettled):
             self.life.not_settled(number, record)
         self.deliveries.settled(number, in_time=in_time)
-        self.retries.settled(number)
+        self.retries.settled(number, in_time=in_time)
         if in_time and self.world.phase == "up":
             self.outcomes.settled(number)
             self.life.settled(number)
-        self.world.update(number, record)
 
     def _life(self, number: int, record: history.AnyRecord) -> None:
         match record:
             case history.Starting() | history.ServerOpened():
                 self.world.update(number, record)
-                self._begins(number, record)
+                if self.world.phase == "starting":
+                    self._begins(number, record)
+            case history.Up():
+                self.world.update(number, record)
+                self.life.came_up()
             case history.Stopping():
-                self.world.update(number, record)
-                self.life.stopping(number, record)
-            case history.Crashed() | history.Stopped() | history.Ended() | history.Disconnected():
-                if isinstance(record, history.Stopped):
-                    self.life.stopped(number, record)
-                elif isinstance(record, history.Ended):
-                    self.life.ended(number, record)
-                elif isinstance(record, history.Disconnected):
-                    self.life.disconnected(number, record)
-                self.deliveries.lost(number, record)
-                self.outcomes.lost()
-                self.world.update(number, record)
-                if isinstance(record, history.Disconnected) and not record.server_closed:
+                self.life.stopping(number)
+            case history.Stopped():
+                self.life.stopped(number, record)
+                self._lost(number, record)
+            case history.Ended():
+                self.life.ended(number, record)
+                self.retries.ended(number)
+                self._lost(number, record)
+            case history.Crashed():
+                self._lost(number, record)
+            case history.Disconnected():
+                self.life.disconnected(number, record)
+                self._lost(number, record)
+                if not record.server_closed:
                     self._begins(number, record)
             case _:
                 self.world.update(number, record)
 
+    def _lost(self, number: int, record: history.AnyRecord) -> None:
+        self.deliveries.lost(number, record)
+        self.outcomes.lost()
+        self.world.update(number, record)
+
     def _begins(self, number: int, record: history.AnyRecord) -> None:
-        self.deliveries.begins(record)
+        self.deliveries.begins(self.outcomes.marked | self.world.marks.keys())
         self.outcomes.begins(number)
         self.retries.begins(record)
         self.life.begins(number, record)
@@ -142,9 +201,9 @@ class Reader:
         """Look again for what each call without a cause repeats, or what it should not have been told."""
         if not self.deliveries.surplus:
             return
-        wanted: dict[channels.Event, list[tuple[int, bool]]] = {s.event: [] for s in self.deliveries.surplus}
-        phase = World(source.header)
-        for number, record in enumerate(source):
+        emitted: dict[channels.Event, list[tuple[int, bool]]] = {s.event: [] for s in self.deliveries.surplus}
+        world = World(source.header)
+        for number, record in that_happened(source):
             if isinstance(record, history.Commit):
                 for notification in record.notifications:
                     try:
@@ -153,29 +212,35 @@ class Reader:
                         )
                     except channels.MalformedPayloadError:
                         continue
-                    if event in wanted:
-                        wanted[event].append((number, phase.phase in {"up", "starting"}))
-            phase.update(number, record)
+                    if event in emitted:
+                        emitted[event].append((number, world.phase in LISTENING))
+            elif not isinstance(record, history.Observed):
+                world.update(number, record)
         for surplus in self.deliveries.surplus:
-            self._explain(surplus, [found for found in wanted[surplus.event] if found[0] < surplus.record])
+            found = emitted[surplus.event]
+            count = bisect.bisect_left(found, (surplus.record, False))
+            self._explain(surplus, count, found[max(0, count - 3) : count])
 
-    def _explain(self, surplus: Surplus, emitted: Sequence[tuple[int, bool]]) -> None:
+    def _explain(self, surplus: Surplus, count: int, latest: Sequence[tuple[int, bool]]) -> None:
         what = self.world.event(surplus.event)
         channel = surplus.event.channel
-        proof = [*(number for number, _ in emitted[-3:]), surplus.record]
-        if not emitted:
+        proof = [*(number for number, _ in latest), surplus.record]
+        if not latest and surplus.malformed is not None:
+            record, payload = surplus.malformed
+            promise = "P-malformed"
+            explanation = f"the payload {payload!r} on {channel} is malformed and should reach no plugin; {surplus.plugin} was called for it."
+            proof.append(record)
+        elif not latest:
             promise = "E-no-phantom"
             explanation = f"{surplus.plugin} should be called only for a cause; it was called with {what}, which nobody had emitted."
-        elif channel != "build_finished" and not any(heard for _, heard in emitted):
+        elif channel != "build_finished" and not latest[-1][1]:
             promise = gone_promise(channel)
-            explanation = (
-                f"{what} was emitted while no dispatcher was up or starting and should never be delivered; {surplus.plugin} was called for it."
-            )
+            explanation = f"{what} was emitted while no dispatcher was up or starting and should never be delivered; {surplus.plugin} was called for it."
         else:
             promise = once_promise(channel)
             explanation = (
-                f"{what} was emitted {len(emitted)} times, and every call that this allows {surplus.plugin} had been made; "
-                "it was called once more."
+                f"{what} was emitted {'once' if count == 1 else f'{count} times'}, and every call that this allows {surplus.plugin} had "
+                "been made; it was called once more."
             )
         self.findings.exercise(promise, surplus.record)
         self.findings.violate(promise, explanation, proof)
@@ -205,4 +270,6 @@ def _explaining_quirk(promise: str, header: history.Header) -> str:
     named = [quirk for quirk, broken in header.known.items() if promise in broken]
     if named:
         return named[0]
-    return next((quirk.id for quirk in quirks.QUIRKS if promise in quirk.breaks and quirk.by == "hydra-notify"), "")
+    return next(
+        (quirk.id for quirk in quirks.QUIRKS if promise in quirk.breaks and quirk.by == "hydra-notify"), ""
+    )

@@ -1,12 +1,14 @@
 """Books every emission against the calls that answer it, and every call against a cause (one account an event).
 
-Where a call could have several causes, it is booked on the one that favours the dispatcher.
+Where a call could have several causes, it is booked on the one that favours the dispatcher: first on an emission
+that must be answered, then on a mark, on an emission that need not be, on a failed call or a stored task.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from hydra_notify_sim.checks.events import first_id, rows_named
 from hydra_notify_sim.checks.world import Key, World
 from hydra_notify_sim.contract import channels
 
@@ -16,22 +18,32 @@ class Emission:
     """One notification as PostgreSQL delivered it."""
 
     record: int
-    order: int
     event: channels.Event
     owed: bool
     """Emitted while up: it must have been handled by the next settled moment (E-live, C-live, B-live)."""
     allowed: bool
     """Emitted while up or starting: a call for it has a cause."""
+    place: int = 0
+    """Its place among the transaction's notifications."""
     busy: bool = False
     split: bool = False
     lenient: bool = False
-    missing: set[str] = field(default_factory=set)
-    """Rows it names that do not exist, as ``table:id``."""
+    done: int | None = None
+    """Record at which its COMMIT returned; None: it may not have happened yet."""
+    missing: frozenset[tuple[str, str]] = frozenset()
+    """Rows it names that do not exist, as table and id."""
+    never_there: frozenset[tuple[str, str]] = frozenset()
+    """Those of them that never existed since it was emitted."""
     unfinished: bool = False
     """For build_finished: the main build was unfinished at some time since."""
     after_reconnect: bool = False
     answered: set[str] = field(default_factory=set)
     failed: set[str] = field(default_factory=set)
+
+    @property
+    def must(self) -> bool:
+        """Whether every interested plugin has to be called for it."""
+        return self.owed and not self.unfinished
 
 
 @dataclass(slots=True)
@@ -44,14 +56,18 @@ class Balance:
     """Further calls that a mark at a start allows."""
     failed: int = 0
     """Failures that no later success has made good."""
-    unseen: int = 0
-    """Failures that no call shows: a row was missing."""
-    last_failure: float = 0.0
+    from_emission: bool = False
+    """Whether the last failure was that of an emission's call."""
     last_record: int = -1
+    """Record of the last failure."""
     undeleted: int = 0
     """Retries that succeeded and whose task may still be stored."""
     repeatable: int = 0
     """Of the rights: those of calls that had succeeded while their task was still stored."""
+    swapped: int = 0
+    """Calls booked on an emission that may have been a retry: as many retries may be the emission's call."""
+    cursor: int = 0
+    """Emissions before this one are all answered."""
 
 
 @dataclass(slots=True)
@@ -69,6 +85,22 @@ class Account:
             found = self.plugins[plugin] = Balance()
         return found
 
+    def unanswered(self, plugin: str) -> tuple[Emission | None, Emission | None]:
+        """Return the first emission that the plugin was not called for, and the first for which it must be."""
+        balance = self.balance(plugin)
+        at, emissions = balance.cursor, self.emissions
+        while at < len(emissions) and plugin in emissions[at].answered:
+            at += 1
+        balance.cursor = at
+        first = None
+        for at in range(balance.cursor, len(emissions)):
+            emission = emissions[at]
+            if plugin not in emission.answered:
+                first = first or emission
+                if emission.must:
+                    return first, emission
+        return first, None
+
 
 @dataclass(frozen=True, slots=True)
 class Booking:
@@ -77,9 +109,16 @@ class Booking:
     cause: Literal["emission", "retry", "mark", "surplus"]
     emission: Emission | None = None
     certain: bool = True
-    """Whether no other cause was at hand (only then its order is judged)."""
+    """Whether no other cause was at hand."""
+    maybe_retry: bool = False
+    """Whether it may be a retry of a failed call."""
+    since: int = -1
+    """Record of the earliest emission that may be its cause; -1: its cause may be another."""
     repeat: bool = False
     """A retry of a call that had succeeded."""
+
+
+SURPLUS = Booking("surplus")
 
 
 class Ledger:
@@ -88,57 +127,101 @@ class Ledger:
     def __init__(self, world: World) -> None:
         self._world = world
         self.accounts: dict[channels.Event, Account] = {}
-        self._orders = 0
+        self._touched: dict[channels.Event, None] = {}
+        self._failing: dict[Key, None] = {}
+        self._owed: list[Emission] = []
+        self._by_row: dict[tuple[str, str], list[Emission]] = {}
+        self._alike: dict[tuple[str, object], dict[channels.Event, None]] = {}
+
+    # Emissions
 
     def emit(self, emission: Emission) -> None:
-        """Book an emission."""
-        self._account(emission.event).emissions.append(emission)
+        """Book an emission that may be heard."""
+        event = emission.event
+        self._account(event).emissions.append(emission)
+        if emission.owed:
+            self._owed.append(emission)
+        self._alike.setdefault((event.channel, first_id(event)), {})[event] = None
+        for row in rows_named(event):
+            self._by_row.setdefault(row, []).append(emission)
 
-    def next_order(self) -> int:
-        """Return the next number in the order of all emissions."""
-        self._orders += 1
-        return self._orders
+    def naming(self, table: str, id_: str) -> Iterable[Emission]:
+        """Return the open emissions that name a row."""
+        return self._by_row.get((table, id_), ())
+
+    def owed(self) -> list[Emission]:
+        """Return the emissions that are open and must be answered, in their order."""
+        self._owed = [emission for emission in self._owed if emission.owed]
+        return self._owed
+
+    def resembling(self, plugin: str, event: channels.Event) -> list[Emission]:
+        """Return the unanswered emissions that a call with slightly wrong arguments may have been meant for."""
+        found = []
+        for alike in self._alike.get((event.channel, first_id(event)), ()):
+            account = self.accounts.get(alike)
+            first, must = account.unanswered(plugin) if account is not None else (None, None)
+            if (emission := must or first) is not None:
+                found.append(emission)
+        return found
+
+    # Calls
 
     def call(self, plugin: str, event: channels.Event) -> Booking:
         """Book the beginning of a call."""
         account = self.accounts.get(event)
         if account is None:
-            return Booking("surplus")
+            return SURPLUS
+        self._touched[event] = None
         balance = account.balance(plugin)
-        if balance.marks:
+        first, must = account.unanswered(plugin)
+        tasks = self._world.tasks_of.get((plugin, event))
+        maybe_retry = bool(balance.rights or tasks)
+        if must is None and balance.marks:
             balance.marks -= 1
-            return Booking("mark", certain=False)
-        for emission in account.emissions:
-            if emission.allowed and plugin not in emission.answered:
-                emission.answered.add(plugin)
-                return Booking("emission", emission, certain=not balance.rights)
+            return Booking("mark", certain=False, maybe_retry=maybe_retry)
+        chosen = must or first
+        if chosen is not None:
+            assert first is not None
+            chosen.answered.add(plugin)
+            alone = not balance.marks and not maybe_retry
+            if tasks and any(task.due <= self._world.now + 1 for task in tasks.values()):
+                balance.swapped += 1
+            return Booking(
+                "emission",
+                chosen,
+                certain=alone and chosen is first,
+                maybe_retry=maybe_retry,
+                since=first.record if alone else -1,
+            )
         if balance.rights:
             balance.rights -= 1
             repeat = bool(balance.repeatable)
             balance.repeatable -= repeat
-            return Booking("retry", repeat=repeat)
-        return Booking("surplus")
+            certain = not balance.swapped
+            balance.swapped -= not certain
+            return Booking("retry", certain=certain, maybe_retry=True, repeat=repeat)
+        return SURPLUS
 
     def returned(self, plugin: str, event: channels.Event, booking: Booking) -> None:
         """Book a success."""
         balance = self._account(event).balance(plugin)
         if booking.cause == "retry" and not booking.repeat:
             balance.undeleted += 1
-            if balance.failed:
-                balance.failed -= 1
-            elif balance.unseen:
-                balance.unseen -= 1
+            balance.failed = max(0, balance.failed - 1)
 
-    def raised(self, plugin: str, event: channels.Event, booking: Booking, now: float, record: int) -> None:
-        """Book a failure: it allows one more call."""
+    def raised(
+        self, plugin: str, event: channels.Event, booking: Booking, record: int, *, owed: bool
+    ) -> None:
+        """Book a failure: it allows one more call and, if it is owed a task, must be stored."""
         balance = self._account(event).balance(plugin)
         balance.rights += 1
-        balance.last_failure = now
         balance.last_record = record
+        balance.from_emission = booking.cause == "emission"
         if booking.emission is not None:
             booking.emission.failed.add(plugin)
-        if booking.cause != "retry":
+        if booking.cause != "retry" and owed:
             balance.failed += 1
+            self._failing[plugin, event] = None
 
     def given_up(self, plugin: str, event: channels.Event) -> None:
         """Book that a task was dropped as the contract allows, or deleted by a person."""
@@ -150,98 +233,98 @@ class Ledger:
         if balance.failed:
             balance.failed -= 1
         else:
-            for emission in account.emissions:
-                if plugin not in emission.answered:
-                    emission.answered.add(plugin)
-                    break
+            first, must = account.unanswered(plugin)
+            if (emission := must or first) is not None:
+                emission.answered.add(plugin)
+
+    def retried_by_others(self, plugin: str, event: channels.Event) -> bool:
+        """Tell whether another plugin has failed on the event and may be retried."""
+        account = self.accounts.get(event)
+        return account is not None and any(
+            balance.last_record >= 0 for other, balance in account.plugins.items() if other != plugin
+        )
+
+    def unstored(self) -> Iterable[tuple[str, channels.Event, Balance]]:
+        """Yield plugin, event and balance of the failures for which too few tasks are stored."""
+        for plugin, event in self._failing:
+            account = self.accounts.get(event)
+            if account is not None and account.balance(plugin).failed > self.tasks((plugin, event)):
+                yield plugin, event, account.balance(plugin)
+
+    # Tasks and marks
+
+    def task_moved(self, plugin: str, event: channels.Event, *, gone: bool) -> None:
+        """Take in that a task came, changed or went."""
+        balance = self._account(event).balance(plugin)
+        if gone:
+            balance.undeleted = max(0, balance.undeleted - 1)
+
+    def tasks(self, key: Key) -> int:
+        """Return how many tasks are stored for a plugin and an event."""
+        return len(self._world.tasks_of.get(key, ()))
 
     def stored_tasks_allow_calls(self) -> None:
         """Allow one call for each task that is stored as a life begins (E-no-phantom: a stored task is a cause).
 
         A failure that was not stored before the dispatcher was lost is owed no more (R-stored).
         """
-        for account in self.accounts.values():
-            for plugin, balance in account.plugins.items():
-                balance.failed = min(balance.failed, self.tasks((plugin, account.event)))
+        for plugin, event in self._failing:
+            account = self.accounts.get(event)
+            if account is not None:
+                balance = account.balance(plugin)
+                balance.failed = min(balance.failed, self.tasks((plugin, event)))
         for (plugin, event), tasks in self._world.tasks_of.items():
             balance = self._account(event).balance(plugin)
             balance.rights = max(balance.rights, len(tasks))
-            balance.repeatable = min(balance.undeleted, len(tasks) - balance.failed)
+            balance.repeatable = max(0, min(balance.undeleted, len(tasks) - balance.failed))
 
     def marks_allow_calls(self, builds: Iterable[int]) -> None:
         """Allow one call without dependents for each mark that is there as a life begins."""
+        interested = self._world.interested("build_finished")
         for build in builds:
-            event = channels.BuildFinished(build)
-            account = self._account(event)
-            for plugin in self._world.interested("build_finished"):
+            account = self._account(channels.BuildFinished(build))
+            for plugin in interested:
                 account.balance(plugin).marks += 1
 
-    def resembling(self, plugin: str, event: channels.Event) -> list[Emission]:
-        """Return the unanswered emissions that a call with slightly wrong arguments may have been meant for."""
-        first = _first_id(event)
-        return [
-            emission
-            for account in self.accounts.values()
-            if type(account.event) is type(event) and _first_id(account.event) == first
-            for emission in account.emissions
-            if emission.allowed and plugin not in emission.answered
-        ]
-
-    def open_emissions(self) -> Iterator[Emission]:
-        """Yield all emissions that are not closed."""
-        for account in self.accounts.values():
-            yield from account.emissions
-
-    def retried_by_others(self, plugin: str, event: channels.Event) -> bool:
-        """Tell whether another plugin is being retried for the event."""
-        account = self.accounts.get(event)
-        return account is not None and any(
-            balance.last_record >= 0 for other, balance in account.plugins.items() if other != plugin
-        )
+    # Settled
 
     def close_settled(self) -> None:
         """Forget what is settled; a stored task keeps its account, and allows as many calls as there are tasks."""
-        kept: dict[channels.Event, Account] = {}
-        for (plugin, event), tasks in self._world.tasks_of.items():
-            account = kept.get(event)
+        flying = []
+        for event in self._touched:
+            account = self.accounts.get(event)
             if account is None:
-                account = kept[event] = Account(event)
-            old = self.accounts.get(event)
-            before = old.balance(plugin) if old is not None else Balance()
-            count = len(tasks)
-            account.plugins[plugin] = Balance(
-                rights=count,
-                failed=min(before.failed, count),
-                unseen=max(0, count - before.failed),
-                last_failure=before.last_failure,
-                last_record=before.last_record,
-                repeatable=0,
-            )
-        self.accounts = kept
+                continue
+            account.emissions = [e for e in account.emissions if e.done is None and self._in_flight(e)]
+            flying += account.emissions
+            account.plugins = {
+                plugin: Balance(
+                    rights=count, failed=min(before.failed, count), last_record=before.last_record
+                )
+                for plugin, before in account.plugins.items()
+                if (count := self.tasks((plugin, event)))
+            }
+            if not account.emissions and not account.plugins:
+                del self.accounts[event]
+        self._touched.clear()
+        self._failing = {key: None for key in self._failing if self._still_failing(key)}
+        self._by_row.clear()
+        self._alike.clear()
+        self._owed = []
+        for emission in flying:
+            self.accounts[emission.event].emissions.remove(emission)
+            self.emit(emission)
 
-    def tasks(self, key: Key) -> int:
-        """Return how many tasks are stored for a plugin and an event."""
-        return len(self._world.tasks_of.get(key, ()))
+    def _still_failing(self, key: Key) -> bool:
+        account = self.accounts.get(key[1])
+        return account is not None and key[0] in account.plugins and account.plugins[key[0]].failed > 0
+
+    def _in_flight(self, emission: Emission) -> bool:
+        return emission.record in self._world.in_flight
 
     def _account(self, event: channels.Event) -> Account:
+        self._touched[event] = None
         account = self.accounts.get(event)
         if account is None:
             account = self.accounts[event] = Account(event)
         return account
-
-
-def _first_id(event: channels.Event) -> object:
-    match event:
-        case channels.CachedBuildFinished(_, build) | channels.CachedBuildQueued(_, build):
-            return build
-        case (
-            channels.EvalStarted(trace)
-            | channels.EvalAdded(trace)
-            | channels.EvalCached(trace)
-            | channels.EvalFailed(trace)
-        ):
-            return trace
-        case channels.StepFinished(build, step, _):
-            return build, step
-        case _:
-            return event.build

@@ -11,26 +11,36 @@ from hydra_notify_sim.contract import channels
 class Life:
     """Judges how lives begin, go on, and end."""
 
-    def __init__(
-        self, world: World, findings: Findings, deliveries: Deliveries, outcomes: Outcomes
-    ) -> None:
+    def __init__(self, world: World, findings: Findings, deliveries: Deliveries, outcomes: Outcomes) -> None:
         self.world = world
         self.findings = findings
         self.deliveries = deliveries
         self.outcomes = outcomes
-        self._stopping = -1
-        self._in_hand: channels.Event | None = None
-        self._hand_known = False
-        self._current: channels.Event | None = None
-        self._current_called: set[str] = set()
         self._disconnected = -1
+        self._came_up = False
+        self._stopping = -1
+        self._may_begin = 0
+        """How many events may still begin after it was asked to stop."""
+        self._cut_off = False
+        self._current: channels.Event | None = None
+        """The event of the last call, its calls, and whether it may be a retry, which calls one plugin only."""
+        self._called: set[str] = set()
+        self._maybe_retry = False
+        self._concurrent = False
+        """It works on several events at once: which one is in hand cannot be told."""
 
     def begins(self, number: int, record: history.AnyRecord) -> None:
         """Take in a start or a reconnection."""
+        del number
         self._current = None
-        self._current_called = set()
+        self._called = set()
         if isinstance(record, history.Starting):
             self._stopping = self._disconnected = -1
+            self._came_up = self._concurrent = self._cut_off = False
+
+    def came_up(self) -> None:
+        """Take in that it is up."""
+        self._came_up = True
 
     def disconnected(self, number: int, record: history.Disconnected) -> None:
         """Judge who cut the connections."""
@@ -45,7 +55,15 @@ class Life:
 
     def called(self, number: int, call: OpenCall) -> None:
         """Take in which event is in hand; none may begin once it was asked to stop."""
-        if self._stopping >= 0 and self._hand_known and call.event != self._in_hand:
+        self._concurrent = self._concurrent or len(self.deliveries.calls) > 1
+        begins = call.event != self._current or call.plugin in self._called
+        if begins:
+            self._current, self._called, self._maybe_retry = call.event, set(), False
+        self._called.add(call.plugin)
+        self._maybe_retry = self._maybe_retry or call.booking.maybe_retry
+        if self._stopping < 0 or self._concurrent:
+            return
+        if begins and not self._may_begin:
             what = self.world.event(call.event) if call.event is not None else call.hook
             self.findings.exercise("L-stop", self._stopping)
             self.findings.violate(
@@ -53,22 +71,18 @@ class Life:
                 f"asked to stop, the dispatcher should finish the event in hand and begin no other; it began {what}.",
                 [self._stopping, number],
             )
-        if call.event != self._current:
-            self._current, self._current_called = call.event, set()
-        self._current_called.add(call.plugin)
+        # Either the event of the last call was in hand, or one whose first call is this one.
+        self._may_begin = 0
 
-    def stopping(self, number: int, record: history.Stopping) -> None:
-        """Take in which event is in hand."""
+    def cut_off(self) -> None:
+        """Take in that a call was cut off."""
+        self._cut_off = self._stopping >= 0
+
+    def stopping(self, number: int) -> None:
+        """Take in which event is in hand: that of the open call, or one that nobody was called for yet."""
         self._stopping = number
-        open_calls = list(self.deliveries.calls.values())
-        self._in_hand = None
-        self._hand_known = True
-        if open_calls:
-            self._in_hand = open_calls[-1].event
-        elif record.busy:
-            # Held between two calls: the event of the last one, if its plugins have not all been called.
-            self._in_hand = self._current
-            self._hand_known = self._current is not None
+        self._cut_off = False
+        self._may_begin = 0 if self.deliveries.calls else 1
 
     def stopped(self, number: int, record: history.Stopped) -> None:
         """Judge how it stopped."""
@@ -86,22 +100,22 @@ class Life:
                 f"asked to stop, the dispatcher should end with exit status 0; it ended with {record.exit_status}.",
                 proof,
             )
-        self._judge_in_hand(number, proof)
+        self._judge_in_hand(proof)
 
-    def _judge_in_hand(self, number: int, proof: list[int]) -> None:
-        event = self._in_hand
-        if event is None or event != self._current:
+    def _judge_in_hand(self, proof: list[int]) -> None:
+        event = self._current
+        if event is None or self._concurrent or self.world.reconnecting:
             return
-        account = self.deliveries.ledger.accounts.get(event)
-        if account is None or not account.emissions:
-            return
-        missed = [p for p in self.world.interested(event.channel) if p not in self._current_called]
-        left = self.outcomes.marks_left(event)
-        if missed or left or self.deliveries.calls:
+        missed: list[str] = []
+        if not self._maybe_retry and not self._main_is_unfinished(event):
+            missed = [p for p in self.world.interested(event.channel) if p not in self._called]
+        left = [] if self._maybe_retry else self.outcomes.marks_left(event)
+        cut = self._cut_off or bool(self.deliveries.calls)
+        if missed or left or cut:
             rest = [
                 f"{', '.join(missed)} had not been called" if missed else "",
                 f"the mark of {', '.join(map(self.world.build, left))} was not cleared" if left else "",
-                "a call was cut off" if self.deliveries.calls else "",
+                "a call was cut off" if cut else "",
             ]
             self.findings.violate(
                 "L-stop",
@@ -109,6 +123,9 @@ class Life:
                 f"and clearing; when it ended, {' and '.join(part for part in rest if part)}.",
                 proof,
             )
+
+    def _main_is_unfinished(self, event: channels.Event) -> bool:
+        return isinstance(event, channels.BuildFinished) and event.build in self.world.unfinished
 
     def ended(self, number: int, record: history.Ended) -> None:
         """Judge an end that nobody asked for."""
@@ -124,6 +141,8 @@ class Life:
     def settled(self, number: int) -> None:
         """Take in that it lives, and is well."""
         self.findings.exercise("L-lives", number)
+        self._current = None
+        self._called = set()
         if self._disconnected >= 0:
             self.findings.exercise("L-reconnect", self._disconnected)
             self._disconnected = -1
@@ -131,13 +150,15 @@ class Life:
     def not_settled(self, number: int, record: history.NotSettled) -> None:
         """Judge a dispatcher that never settles."""
         self._never_again(number, record.reason)
-        if self.world.phase != "up" and self._disconnected < 0:
+        if not self._came_up and self._disconnected < 0:
+            self.findings.exercise("L-lives", number)
             self.findings.violate(
                 "L-lives",
                 f"the dispatcher should come up after its start; it has not: {record.reason}.",
                 [self.world.start_record, number],
             )
         if record.busy:
+            self.findings.exercise("R-gone-plugin", number)
             self.findings.violate(
                 "R-gone-plugin",
                 f"with nothing to do, the dispatcher should rest; it burns its processor: {record.reason}.",
@@ -146,6 +167,7 @@ class Life:
 
     def _never_again(self, number: int, why: str) -> None:
         if self._disconnected >= 0:
+            self.findings.exercise("L-reconnect", self._disconnected)
             self.findings.violate(
                 "L-reconnect",
                 f"after losing its connections the dispatcher should connect, listen and scan again, and settle; it has not: {why}.",

@@ -5,14 +5,15 @@ from collections.abc import Callable
 from hydra_notify_sim import history
 from hydra_notify_sim.checks.deliveries import Deliveries, OpenCall
 from hydra_notify_sim.checks.findings import Findings
-from hydra_notify_sim.checks.world import World, task_event
+from hydra_notify_sim.checks.world import Key, World, row_id
 from hydra_notify_sim.contract import channels
 
 LAST_ATTEMPT = 102
 PARKED = 10 * 365 * 86_400.0
 """Seconds from now beyond which a task counts as parked never to be due (R-poison)."""
 
-GivenUp = Callable[[str, channels.Event], None]
+GivenUp = Callable[[str, channels.Event, bool], None]
+"""Told of plugin, event, and whether a person deleted the task."""
 
 
 class Retries:
@@ -24,135 +25,178 @@ class Retries:
         self.deliveries = deliveries
         self._given_up = given_up
         self._by_person: dict[int, str] = {}
-        self._succeeded: dict[tuple[str, channels.Event], list[int]] = {}
-        self._failed: dict[tuple[str, channels.Event], list[int]] = {}
-        self._awaiting_delete: dict[tuple[str, channels.Event], tuple[int, int]] = {}
+        """Task id to what a person did with it."""
+        self._succeeded: dict[Key, list[int]] = {}
+        """Records of the calls that returned and may have been the retry of a stored task."""
+        self._failed: dict[Key, list[tuple[int, float]]] = {}
+        """Records and times of the failures that no task says yet."""
+        self._awaiting_delete: dict[Key, tuple[int, int]] = {}
+        """Record of a retry that succeeded, and how many tasks may be left after it."""
         self._dropped: dict[str, int] = {}
         """Promise to the record at which a drop was last seen in this life."""
         self._drops = 0
-        self._counted_before = 0.0
+        self._first_due: float | None = None
+        self._observed_at = 0.0
 
     def commit(self, record: history.Commit) -> None:
         """Take in tasks that a person wrote or deleted."""
         for row in record.rows:
-            if row.table == "taskretries" and row.id.isdigit():
-                self._by_person[int(row.id)] = row.change
+            if row.table == "taskretries" and (id_ := row_id(row)) is not None:
+                self._by_person[id_] = row.change
+                task = self.world.tasks.get(id_)
+                event = self.world.task_event(task) if task is not None else None
+                if row.change == "deleted" and task is not None and event is not None:
+                    self.deliveries.failures.deleted_by_person((task.plugin, event))
 
     def returned(self, number: int, call: OpenCall) -> None:
         """Take in a success: if it was a retry, its task must go (R-delete)."""
-        if call.event is None or call.booking.cause != "retry":
+        if call.event is None or not call.booking.maybe_retry:
             return
         key = (call.plugin, call.event)
         self._succeeded.setdefault(key, []).append(number)
-        self._awaiting_delete[key] = (number, max(0, len(self.world.tasks_of.get(key, ())) - 1))
+        stored = len(self.world.tasks_of.get(key, ()))
+        if call.booking.cause == "retry" and call.booking.certain and stored:
+            self._awaiting_delete[key] = (number, stored - 1)
 
-    def raised(self, number: int, call: OpenCall) -> None:
+    def raised(self, number: int, record: history.Raised, call: OpenCall) -> None:
         """Take in a failure."""
         if call.event is not None:
-            self._failed.setdefault((call.plugin, call.event), []).append(number)
+            self._failed.setdefault((call.plugin, call.event), []).append((number, record.t))
 
     def begins(self, record: history.AnyRecord) -> None:
         """Begin anew with a life: what was under way before it is excused."""
         self._awaiting_delete.clear()
         if isinstance(record, history.Starting):
+            self._succeeded.clear()
+            self._failed.clear()
             self._drops = 0
-            self._counted_before = 0.0
+
+    def ended(self, number: int) -> None:
+        """Judge whether the dispatcher ended at a task that it could not read."""
+        for task in self.world.tasks.values():
+            if task.due <= self.world.now and self.world.task_event(task) is None:
+                self.findings.exercise("R-poison", number)
+                self.findings.violate(
+                    "R-poison",
+                    f"the dispatcher should live with a stored task that cannot be parsed, {task.channel} {task.payload!r}; it ended.",
+                    [self.world.last_observed, number],
+                )
+                return
 
     # Observed rows
 
     def observed(self, number: int) -> None:
         """Judge each task that came, changed or went."""
         world = self.world
-        for id_, task in world.tasks.items():
-            before = world.tasks_before.get(id_)
-            if before is None:
-                self._came(number, task)
-            elif task.attempts != before.attempts:
-                self._counted_up(number, task)
-            elif task.due > before.due:
-                self._put_off(number, task)
-        for id_, task in world.tasks_before.items():
-            if id_ not in world.tasks:
-                self._went(number, task)
+        for before, after in world.moved:
+            if after is None:
+                assert before is not None
+                self._went(number, before)
+            elif before is None:
+                self._came(number, after)
+            elif after.attempts != before.attempts:
+                self._counted_up(number, before, after)
+            elif after.due > before.due:
+                self._put_off(number, after)
         for key, (returned, expected) in list(self._awaiting_delete.items()):
             if len(world.tasks_of.get(key, ())) <= expected:
                 self.findings.exercise("R-delete", returned)
                 del self._awaiting_delete[key]
-        self._succeeded.clear()
-        self._failed.clear()
+        self._first_due = min((task.due for task in world.tasks.values()), default=None)
+        self._observed_at = world.now
 
     def _came(self, number: int, task: history.Task) -> None:
+        event = self.world.task_event(task)
+        if event is not None:
+            self.deliveries.ledger.task_moved(task.plugin, event, gone=False)
         if self._by_person.get(task.id) == "inserted":
             return
-        event = task_event(task, self.world.header.payloads)
         if event is None:
+            self.findings.exercise("P-malformed", number)
             self.findings.violate(
                 "P-malformed",
                 f"the malformed payload {task.payload!r} on {task.channel} should store no task; one was stored for {task.plugin}.",
                 [number],
             )
             return
-        if task.attempts != 1:
+        # A dispatcher may store the task before it calls: no attempt has failed then.
+        if task.attempts > 1:
+            self.findings.exercise("R-backoff", number)
             self.findings.violate(
                 "R-backoff",
                 f"{task.plugin} failed for the first time on {self.world.event(event)}: its task should say 1 attempt; it says {task.attempts}.",
                 [number],
             )
-        self._judge_due(number, task, event)
+        if task.attempts == 1:
+            self._judge_due(number, task, event)
 
-    def _counted_up(self, number: int, task: history.Task) -> None:
-        event = task_event(task, self.world.header.payloads)
-        if event is None or self._by_person.get(task.id) == "updated":
+    def _counted_up(self, number: int, before: history.Task, task: history.Task) -> None:
+        event = self.world.task_event(task)
+        if event is None:
+            return
+        self.deliveries.ledger.task_moved(task.plugin, event, gone=False)
+        if self._by_person.get(task.id) == "updated":
+            self._by_person.pop(task.id)
             return
         if task.attempts >= LAST_ATTEMPT:
+            self.findings.exercise("R-backoff", number)
             self.findings.violate(
                 "R-backoff",
                 f"attempt {LAST_ATTEMPT} should be the last; the task of {task.plugin} on {self.world.event(event)} was kept after attempt "
                 f"{task.attempts}.",
                 [number],
             )
+        if task.attempts != before.attempts + 1 and self.world.header.in_process:
+            self.findings.violate(
+                "R-backoff",
+                f"{task.plugin} failed once more on {self.world.event(event)}: its task should say {before.attempts + 1} attempts; it says "
+                f"{task.attempts}.",
+                [number],
+            )
         self._judge_due(number, task, event)
 
     def _put_off(self, number: int, task: history.Task) -> None:
-        event = task_event(task, self.world.header.payloads)
+        event = self.world.task_event(task)
         if isinstance(event, channels.BuildFinished) and event.build in self.world.unfinished:
             self.findings.exercise("B-unfinished", number)
 
     def _judge_due(self, number: int, task: history.Task, event: channels.Event) -> None:
+        """Judge the due time: counted from the failure or, at the latest, from when the task was written."""
         self.findings.exercise("R-backoff", number)
-        account = self.deliveries.ledger.accounts.get(event)
-        balance = account.plugins.get(task.plugin) if account is not None else None
-        failed_at, record = self.world.now, -1
-        if balance is not None and balance.last_record >= 0:
-            failed_at, record = balance.last_failure, balance.last_record
-        delay = 2 ** min(10, task.attempts)
-        # Without a call (a row was missing) the failure lies between the last record and this one.
-        if not failed_at + delay - 1 <= task.due <= failed_at + delay + 2:
+        failures = self._failed.get((task.plugin, event))
+        # Without a call (a row was missing) the failure lies between the last observation and this one.
+        record, earliest = failures.pop(0) if failures else (-1, self._observed_at)
+        delay = 2 ** min(10, max(0, task.attempts))
+        if not earliest + delay - 1 <= task.due <= self.world.now + delay + 2:
+            counted = task.due - (earliest if record >= 0 else self.world.now)
             self.findings.violate(
                 "R-backoff",
                 f"after failed attempt {task.attempts}, {self.world.event(event)} for {task.plugin} should be due {delay} s later "
-                f"(from {delay - 1} to {delay + 2}); it is due after {task.due - failed_at:.0f} s.",
+                f"(from {delay - 1} to {delay + 2}); it is due after {counted:.0f} s.",
                 [record, number],
             )
 
     def _went(self, number: int, task: history.Task) -> None:
-        event = task_event(task, self.world.header.payloads)
+        event = self.world.task_event(task)
         by_person = self._by_person.pop(task.id, "") == "deleted"
         if event is None:
             if not by_person:
                 self._drop("R-poison", number)
             return
         key = (task.plugin, event)
+        self.deliveries.ledger.task_moved(*key, gone=True)
+        succeeded, failed = self._succeeded.get(key), self._failed.get(key)
         if by_person:
-            self._given_up(*key)
-        elif self._succeeded.get(key):
-            self._succeeded[key].pop()
-        elif task.attempts >= LAST_ATTEMPT - 1 and self._failed.get(key):
+            self._given_up(*key, True)
+        elif succeeded:
+            succeeded.pop()
+        elif task.attempts >= LAST_ATTEMPT - 1 and failed:
+            failed.pop()
             self._drop("R-backoff", number)
-            self._given_up(*key)
+            self._given_up(*key, False)
         elif not self.world.has_hook(task.plugin, event.channel):
             self._drop("R-gone-plugin", number)
-            self._given_up(*key)
+            self._given_up(*key, False)
         else:
             self._vanished(number, task, event)
 
@@ -160,21 +204,28 @@ class Retries:
         what = self.world.event(event)
         if isinstance(event, channels.BuildFinished) and event.build in self.world.unfinished:
             if event.dependents:
+                self.findings.exercise("B-unfinished", number)
                 self.findings.violate(
                     "B-unfinished",
                     f"{self.world.build(event.build)} is unfinished, and the task of {task.plugin} names other builds: it should be put off; "
                     "it was dropped.",
                     [number],
                 )
-            self._given_up(task.plugin, event)
+            self._given_up(task.plugin, event, False)
             return
-        failures = self._failed.get((task.plugin, event))
+        if task.attempts >= LAST_ATTEMPT - 1:
+            # The last attempt failed without a call: a row was missing.
+            self._drop("R-backoff", number)
+            self._given_up(task.plugin, event, False)
+            return
+        failures = self._failed.pop((task.plugin, event), [])
         promise = "R-backoff" if failures else "R-stored"
+        self.findings.exercise(promise, number)
         self.findings.violate(
             promise,
             f"{task.plugin} has failed on {what} {task.attempts + bool(failures)} times and has not succeeded: its task should be kept until "
             f"attempt {LAST_ATTEMPT}; it is gone.",
-            [*(failures or ()), number],
+            [*(record for record, _ in failures), number],
         )
 
     def _drop(self, promise: str, number: int) -> None:
@@ -183,12 +234,14 @@ class Retries:
 
     # Settled
 
-    def settled(self, number: int) -> None:
+    def settled(self, number: int, *, in_time: bool) -> None:
         """Judge that nothing due is left, nothing done is kept, and what was dropped was counted."""
-        if self.world.phase != "up":
+        if self.world.phase != "up" or self.deliveries.calls:
             return
-        for task in self.world.tasks.values():
-            self._judge_left(number, task)
+        if self._first_due is not None:
+            self._judge_due_tasks(number)
+        if not in_time:
+            return
         for (plugin, event), (returned, _) in self._awaiting_delete.items():
             self.findings.exercise("R-delete", returned)
             self.findings.violate(
@@ -197,17 +250,27 @@ class Retries:
                 [returned, self.world.last_observed, number],
             )
         self._awaiting_delete.clear()
+        self._succeeded.clear()
+        self._failed.clear()
         for promise, dropped in self._dropped.items():
             self.findings.exercise(promise, dropped)
         self._judge_counted(number)
         self._dropped.clear()
 
+    def _judge_due_tasks(self, number: int) -> None:
+        assert self._first_due is not None
+        world = self.world
+        if self._first_due <= world.now:
+            for task in world.tasks.values():
+                if task.due <= world.now and self._by_person.get(task.id) != "deleted":
+                    self._judge_left(number, task)
+        if "R-poison" not in self.findings.exercised:
+            for task in world.tasks.values():
+                if task.due > world.now + PARKED and world.task_event(task) is None:
+                    self.findings.exercise("R-poison", number)
+
     def _judge_left(self, number: int, task: history.Task) -> None:
-        if task.due > self.world.now:
-            if task.due > self.world.now + PARKED and task_event(task, self.world.header.payloads) is None:
-                self.findings.exercise("R-poison", number)
-            return
-        event = task_event(task, self.world.header.payloads)
+        event = self.world.task_event(task)
         late = self.world.now - task.due
         if event is None:
             promise, should = "R-poison", "be removed, or parked never to be due"
@@ -223,7 +286,7 @@ class Retries:
         )
 
     def _judge_counted(self, number: int) -> None:
-        if not self.world.header.in_process or not self._drops:
+        if not self.world.header.in_process or not self._dropped:
             return
         counted = self.world.counters.get("dropped", 0.0)
         if counted < self._drops:

@@ -1,20 +1,26 @@
 """The state of the run as the records tell it: life of the dispatcher, plugins, marks, tasks, unfinished builds.
 
-The families of checks read it; it judges nothing. Memory is flat beyond what is open: finished builds are not
-kept, only unfinished ones.
+The families of checks read it; it judges nothing. Memory is flat beyond what is open, and beyond the nicknames
+that people know: finished builds are not kept, only unfinished ones.
 """
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping
+from typing import Literal
 
 from hydra_notify_sim import history
+from hydra_notify_sim.checks.events import called_event, task_event
 from hydra_notify_sim.contract import channels
+
+__all__ = ["LISTENING", "Key", "Phase", "World", "builds_of", "called_event", "row_id", "task_event"]
 
 Phase = Literal["down", "closed", "starting", "up"]
 """``closed``: the process lives, and the server lets it in no more."""
 
 Key = tuple[str, channels.Event]
 """A plugin and what it is called with."""
+
+LISTENING = frozenset({"up", "starting"})
+"""Phases in which what is emitted may be heard."""
 
 
 class World:
@@ -25,34 +31,42 @@ class World:
         self.phase: Phase = "down"
         self.life = 0
         self.plugins: Mapping[str, tuple[str, ...]] = {}
-        self.starts = 0
-        """Starts and reconnections so far."""
+        self.epoch = 0
+        """Counts what makes earlier events count no more: losses, starts, reconnections."""
         self.start_record = -1
-        self.reconnecting = False
-        """Lost its connections in this life and has not settled since."""
+        """Record of the last start or reconnection."""
         self.reconnected = False
         """Lost its connections at some time in this life."""
         self.marks: dict[int, int] = {}
-        self.marks_before: dict[int, int] = {}
+        """Marks as last observed."""
         self.tasks: dict[int, history.Task] = {}
-        self.tasks_before: dict[int, history.Task] = {}
-        self.tasks_of: dict[Key, list[history.Task]] = {}
+        self.tasks_of: dict[Key, dict[int, history.Task]] = {}
+        """The same tasks by plugin and event, by id; those that cannot be read are not among them."""
+        self.moved: list[tuple[history.Task | None, history.Task | None]] = []
+        """What the last observation changed: each task before and after."""
+        self.moved_at: dict[int, int] = {}
+        """Id of each task to the record that first showed it with its present attempts."""
         self.unfinished: set[int] = set()
+        self.in_flight: dict[int, history.Commit] = {}
+        """Transactions whose COMMIT was sent and has not returned, by record."""
         self.counters: dict[str, float] = {}
         self.names: dict[tuple[str, str], str] = {}
         self.last_observed = -1
+        self.observed_at = 0.0
+        """Unix seconds of the last observation."""
         self.now = 0.0
+        self._events: dict[int, channels.Event | None] = {}
+        self._naming: dict[int, dict[int, str]] = {}
 
     def update(self, number: int, record: history.AnyRecord) -> None:
         """Take one record in."""
-        self.now = record.t
         match record:
             case history.Commit():
-                self._commit(record)
+                self._commit(number, record)
+            case history.Committed(commit=commit):
+                self.in_flight.pop(commit, None)
             case history.Observed():
                 self._observed(number, record)
-            case history.Settled():
-                self.reconnecting = False
             case history.Counted(counters=counters):
                 self.counters = counters
             case _:
@@ -63,21 +77,31 @@ class World:
             case history.Starting(life=life, plugins=plugins):
                 self.life = life
                 self.plugins = plugins
-                self.reconnecting = self.reconnected = False
+                self.reconnected = False
+                self.counters = {}
                 self._begin(number)
             case history.Up():
                 self.phase = "up"
             case history.Crashed() | history.Stopped() | history.Ended():
                 self.phase = "down"
+                self.epoch += 1
             case history.Disconnected(server_closed=closed):
-                self.reconnecting = self.reconnected = True
+                self.reconnected = True
                 self.phase = "closed"
                 if not closed:
                     self._begin(number)
             case history.ServerOpened():
-                self._begin(number)
+                if self.phase != "down":
+                    self._begin(number)
             case _:
                 pass
+
+    # Questions
+
+    @property
+    def reconnecting(self) -> bool:
+        """Whether its connections were lost in this life and it is not up again."""
+        return self.reconnected and self.phase != "up"
 
     def interested(self, hook: str) -> list[str]:
         """Return the plugins of the present life that have the hook."""
@@ -86,6 +110,24 @@ class World:
     def has_hook(self, plugin: str, hook: str) -> bool:
         """Tell whether a plugin of the present life has the hook."""
         return hook in self.plugins.get(plugin, ())
+
+    def task_event(self, task: history.Task) -> channels.Event | None:
+        """Return what an observed task would call its plugin with; None if it cannot be read."""
+        if task.id in self._events:
+            return self._events[task.id]
+        return task_event(task, self.header.payloads)
+
+    def tasks_naming(self, plugin: str, build: int) -> Iterator[int]:
+        """Yield the ids of the plugin's build_finished tasks that name a build."""
+        return (id_ for id_, owner in self._naming.get(build, {}).items() if owner == plugin)
+
+    def has_task(self, plugin: str, build: int) -> bool:
+        """Tell whether a build_finished task of the plugin names a build."""
+        return plugin in self._naming.get(build, {}).values()
+
+    def named_by_task(self, build: int) -> bool:
+        """Tell whether any build_finished task names a build."""
+        return build in self._naming
 
     def build(self, id_: int) -> str:
         """Return what people call a build."""
@@ -103,67 +145,75 @@ class World:
                 return f"step_finished {self.build(build)} step {step}"
             case channels.CachedBuildFinished(_, build) | channels.CachedBuildQueued(_, build):
                 return f"{event.channel} {self.build(build)}"
-            case _:
-                return f"{event.channel} {channels.format_payload(event)!r}"
+            case channels.EvalStarted(trace, _) | channels.EvalFailed(trace, _, _):
+                return f"{event.channel} {trace!r}"
+            case channels.EvalAdded(trace, _, evaluation, _) | channels.EvalCached(trace, _, evaluation):
+                return f"{event.channel} {trace!r} evaluation {evaluation}"
 
-    def _commit(self, record: history.Commit) -> None:
+    # Folding
+
+    def _commit(self, number: int, record: history.Commit) -> None:
+        self.now = record.t
+        self.in_flight[number] = record
         for row in record.rows:
             if row.nickname and row.change == "inserted":
                 self.names[row.table, row.id] = row.nickname
-            if row.table == "builds":
+            if row.table == "builds" and (build := row_id(row)) is not None:
                 if row.change == "inserted":
-                    self.unfinished.add(int(row.id))
+                    self.unfinished.add(build)
                 elif row.change == "deleted":
-                    self.unfinished.discard(int(row.id))
+                    self.unfinished.discard(build)
         self.unfinished.update(record.restarted)
         self.unfinished.difference_update(outcome.build for outcome in record.outcomes)
 
     def _observed(self, number: int, record: history.Observed) -> None:
         self.last_observed = number
-        self.marks_before, self.marks = self.marks, record.marks
-        self.tasks_before, self.tasks = self.tasks, {task.id: task for task in record.tasks}
-        self.tasks_of = {}
-        for task in record.tasks:
-            event = task_event(task, self.header.payloads)
-            if event is not None:
-                self.tasks_of.setdefault((task.plugin, event), []).append(task)
+        self.marks = record.marks
+        before, self.tasks = self.tasks, {task.id: task for task in record.tasks}
+        self.moved = [(before.get(id_), task) for id_, task in self.tasks.items() if before.get(id_) != task]
+        self.moved += [(task, None) for id_, task in before.items() if id_ not in self.tasks]
+        for old, new in self.moved:
+            if old is not None:
+                self._forget(old)
+            if new is not None:
+                self._keep(new)
+                if old is None or old.attempts != new.attempts:
+                    self.moved_at[new.id] = number
+            elif old is not None:
+                self.moved_at.pop(old.id, None)
+
+    def _keep(self, task: history.Task) -> None:
+        event = self._events[task.id] = task_event(task, self.header.payloads)
+        if event is not None:
+            self.tasks_of.setdefault((task.plugin, event), {})[task.id] = task
+            for build in builds_of(event):
+                self._naming.setdefault(build, {})[task.id] = task.plugin
+
+    def _forget(self, task: history.Task) -> None:
+        event = self._events.pop(task.id, None)
+        if event is None:
+            return
+        tasks = self.tasks_of.get((task.plugin, event), {})
+        tasks.pop(task.id, None)
+        if not tasks:
+            self.tasks_of.pop((task.plugin, event), None)
+        for build in builds_of(event):
+            naming = self._naming.get(build, {})
+            naming.pop(task.id, None)
+            if not naming:
+                self._naming.pop(build, None)
 
     def _begin(self, number: int) -> None:
         self.phase = "starting"
-        self.starts += 1
+        self.epoch += 1
         self.start_record = number
 
 
-def task_event(task: history.Task, payloads: channels.PayloadVersion) -> channels.Event | None:
-    """Return what a task would call its plugin with; None if it cannot be read (R-poison)."""
-    try:
-        return channels.parse(task.channel, task.payload, payloads)
-    except channels.MalformedPayloadError:
-        return None
+def builds_of(event: channels.Event) -> tuple[int, ...]:
+    """Return the builds that a build_finished event names; none for other events."""
+    return (event.build, *event.dependents) if isinstance(event, channels.BuildFinished) else ()
 
 
-def called_event(hook: str, args: Mapping[str, Any]) -> channels.Event | None:
-    """Return the event that a call's arguments say it is for; None if they name nothing (P-arguments)."""
-    try:
-        event: channels.Event = _EVENTS[hook](args)
-    except (KeyError, TypeError, AttributeError):
-        return None
-    return event
-
-
-_EVENTS: dict[str, Any] = {
-    "build_queued": lambda a: channels.BuildQueued(a["build"]["id"]),
-    "build_started": lambda a: channels.BuildStarted(a["build"]["id"]),
-    "build_finished": lambda a: channels.BuildFinished(
-        a["build"]["id"], tuple(build["id"] for build in a["dependents"])
-    ),
-    "step_finished": lambda a: channels.StepFinished(a["step"]["build"], a["step"]["stepnr"], a["log_path"]),
-    "cached_build_finished": lambda a: channels.CachedBuildFinished(a["evaluation"]["id"], a["build"]["id"]),
-    "cached_build_queued": lambda a: channels.CachedBuildQueued(a["evaluation"]["id"], a["build"]["id"]),
-    "eval_started": lambda a: channels.EvalStarted(a["trace_id"], a["jobset"]["id"]),
-    "eval_added": lambda a: channels.EvalAdded(
-        a["trace_id"], a["jobset"]["id"], a["evaluation"]["id"], a.get("error_changed")
-    ),
-    "eval_cached": lambda a: channels.EvalCached(a["trace_id"], a["jobset"]["id"], a["evaluation"]["id"]),
-    "eval_failed": lambda a: channels.EvalFailed(a["trace_id"], a["jobset"]["id"], a.get("error_changed")),
-}
+def row_id(row: history.RowChange) -> int | None:
+    """Return a row's id as a number; None if it is none."""
+    return int(row.id) if row.id.isascii() and row.id.isdigit() and len(row.id) <= 18 else None
