@@ -185,7 +185,7 @@ def test_a_report_that_cannot_be_written_does_not_end_the_run(
         raise OSError(28, "No space left on device")
 
     plays(monkeypatch, finished("violated"))
-    monkeypatch.setattr(history.History, "save", full)
+    monkeypatch.setattr(history, "save", full)
     assert cli.main(["replay", story, "--out", str(tmp_path / "out")]) == 3
     said = capsys.readouterr()
     assert "FAILED  a-build-is-announced: B-live violated" in said.out

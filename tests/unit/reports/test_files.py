@@ -257,7 +257,7 @@ class TestDirectory:
         def full(*_: object) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr(history.History, "save", full)
+        monkeypatch.setattr(history, "save", full)
         with pytest.raises(ReportNotWrittenError, match="cannot be written: No space left on device"):
             report.take(held)
 
