@@ -262,6 +262,7 @@ class InProcessTarget:
         self.on_hold: Callable[[str], None] = lambda _plugin: None
         self._life: _Life | None = None
         self._lives = 0
+        self._tasks_changed = False
         self.failure: Exception | None = None
         """What went wrong in the steps played at a point, on its way to the engine."""
         self._log = _Log()
@@ -344,12 +345,16 @@ class InProcessTarget:
         """Take turns until there is nothing left to do."""
         life = self._life
         if life is not None and not life.held and not life.driving:
-            life.dispatcher.wake()
+            if self._tasks_changed:
+                # What the heartbeat does in real time: somebody wrote tasks, or time has passed.
+                self._tasks_changed = False
+                life.dispatcher.wake()
             self._drive(life)
 
     def move_time(self, seconds: float) -> None:
         """Move the clock."""
         self.clock.move(seconds)
+        self._tasks_changed = True
         self._record(history.TimeMoved(t=self._now, seconds=seconds))
 
     def next_due(self) -> float | None:
@@ -457,6 +462,8 @@ class InProcessTarget:
         self.journal.observe()
 
     def _committed(self, commit: history.Commit) -> None:
+        if any(row.table == "taskretries" for row in commit.rows):
+            self._tasks_changed = True
         if self._life is not None:
             self._life.committed(commit)
 
