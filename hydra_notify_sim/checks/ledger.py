@@ -1,7 +1,7 @@
 """Books every emission against the calls that answer it, and every call against a cause (one account an event).
 
 Where a call could have several causes, it is booked on the one that favours the dispatcher: first on an emission
-that must be answered, then on a mark, on an emission that need not be, on a failed call or a stored task.
+that must be answered, then on a stored task that is due, a mark, an emission that need not be answered, a failed call.
 """
 
 from collections.abc import Iterable
@@ -64,8 +64,8 @@ class Balance:
     """Retries that succeeded and whose task may still be stored."""
     repeatable: int = 0
     """Of the rights: those of calls that had succeeded while their task was still stored."""
-    swapped: int = 0
-    """Calls booked on an emission that may have been a retry: as many retries may be the emission's call."""
+    mixed: bool = False
+    """Until all is settled: a call was booked on one of several causes, so a later one may be for another of them."""
     cursor: int = 0
     """Emissions before this one are all answered."""
 
@@ -174,31 +174,34 @@ class Ledger:
         self._touched[event] = None
         balance = account.balance(plugin)
         first, must = account.unanswered(plugin)
-        tasks = self._world.tasks_of.get((plugin, event))
+        tasks = self._world.tasks_of.get((plugin, event), {})
         maybe_retry = bool(balance.rights or tasks)
-        if must is None and balance.marks:
+        due = any(task.due <= self._world.now + 1 for task in tasks.values())
+        retry_first = due and balance.rights > 0 and must is None
+        if must is None and balance.marks and not retry_first:
             balance.marks -= 1
             return Booking("mark", certain=False, maybe_retry=maybe_retry)
-        chosen = must or first
+        chosen = must or (None if retry_first else first)
         if chosen is not None:
             assert first is not None
             chosen.answered.add(plugin)
             alone = not balance.marks and not maybe_retry
-            if tasks and any(task.due <= self._world.now + 1 for task in tasks.values()):
-                balance.swapped += 1
+            certain = alone and chosen is first and not balance.mixed
+            since = first.record if alone and not balance.mixed else -1
+            balance.mixed = balance.mixed or due or chosen is not first
             return Booking(
                 "emission",
                 chosen,
-                certain=alone and chosen is first,
+                certain=certain,
                 maybe_retry=maybe_retry,
-                since=first.record if alone else -1,
+                since=since,
             )
         if balance.rights:
             balance.rights -= 1
             repeat = bool(balance.repeatable)
             balance.repeatable -= repeat
-            certain = not balance.swapped
-            balance.swapped -= not certain
+            certain = first is None and not balance.marks and not balance.mixed
+            balance.mixed = not certain
             return Booking("retry", certain=certain, maybe_retry=True, repeat=repeat)
         return SURPLUS
 
@@ -208,6 +211,10 @@ class Ledger:
         if booking.cause == "retry" and not booking.repeat:
             balance.undeleted += 1
             balance.failed = max(0, balance.failed - 1)
+        if booking.maybe_retry and self._world.reconnecting and self.tasks((plugin, event)):
+            # Its connections were gone before it could delete the task.
+            balance.rights += 1
+            balance.repeatable += 1
 
     def raised(
         self, plugin: str, event: channels.Event, booking: Booking, record: int, *, owed: bool
