@@ -77,14 +77,14 @@ class Trace:
             return received
 
         wire.run = traced_send
-        psycopg.Connection.execute = traced_execute  # type: ignore[method-assign,assignment]
-        postgres.PostgresInbox.receive = traced_receive  # type: ignore[method-assign]
+        psycopg.Connection.execute = traced_execute
+        postgres.PostgresInbox.receive = traced_receive
         try:
             yield
         finally:
             wire.run = send
-            psycopg.Connection.execute = execute  # type: ignore[method-assign]
-            postgres.PostgresInbox.receive = receive  # type: ignore[method-assign]
+            psycopg.Connection.execute = execute
+            postgres.PostgresInbox.receive = receive
 
     def replay(self) -> None:
         """Send it all again, by hand."""

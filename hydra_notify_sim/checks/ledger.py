@@ -23,6 +23,8 @@ class Emission:
     """Emitted while up: it must have been handled by the next settled moment (E-live, C-live, B-live)."""
     allowed: bool
     """Emitted while up or starting: a call for it has a cause."""
+    epoch: int = 0
+    """`World.epoch` as it was emitted: of an earlier one nobody can tell whether it was heard."""
     place: int = 0
     """Its place among the transaction's notifications."""
     busy: bool = False
@@ -186,9 +188,11 @@ class Ledger:
             assert first is not None
             chosen.answered.add(plugin)
             alone = not balance.marks and not maybe_retry
-            certain = alone and chosen is first and not balance.mixed
-            since = first.record if alone and not balance.mixed else -1
-            balance.mixed = balance.mixed or due or chosen is not first
+            alone = alone and not balance.mixed
+            since = first.record if alone else -1
+            old = first.epoch != self._world.epoch
+            certain = alone and chosen is first and not old
+            balance.mixed = balance.mixed or due or chosen is not first or old
             return Booking(
                 "emission",
                 chosen,
@@ -260,11 +264,17 @@ class Ledger:
 
     # Tasks and marks
 
-    def task_moved(self, plugin: str, event: channels.Event, *, gone: bool) -> None:
-        """Take in that a task came, changed or went."""
+    def task_moved(self, plugin: str, event: channels.Event) -> None:
+        """Take in that a task came or changed."""
+        self._account(event).balance(plugin)
+
+    def task_went(self, plugin: str, event: channels.Event, *, succeeded: bool) -> None:
+        """Take in that a task is gone, ``succeeded`` after a call that may have been its retry."""
         balance = self._account(event).balance(plugin)
-        if gone:
-            balance.undeleted = max(0, balance.undeleted - 1)
+        if balance.undeleted:
+            balance.undeleted -= 1
+        elif succeeded:
+            balance.failed = max(0, balance.failed - 1)
 
     def tasks(self, key: Key) -> int:
         """Return how many tasks are stored for a plugin and an event."""

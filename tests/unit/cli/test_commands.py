@@ -53,7 +53,7 @@ def finished(
         file=Path("a-build-is-announced.yaml"),
         sentence="A build is announced",
         history=history.History(header, [call] if calls else []),
-        judgements=Judgements((Verdict("B-live", verdict, "so it was", (0,)),), ()),  # type: ignore[arg-type]
+        judgements=Judgements((Verdict("B-live", verdict, "so it was", (0,)),), ()),
         expectations=(),
         not_exercised=not_exercised,
         passed=verdict != "violated" and not not_exercised,
@@ -334,7 +334,7 @@ def test_the_schema_of_a_scenario_is_json(capsys: pytest.CaptureFixture[str]) ->
 
 def run(*arguments: str, **more: object) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "hydra_notify_sim", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, **more)  # type: ignore[call-overload, no-any-return]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, **more)
 
 
 def test_a_closed_pipe_is_no_traceback() -> None:
