@@ -1,5 +1,6 @@
 """What a person needs to read of a scenario that did not pass, as rows of text with a meaning each."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -111,13 +112,16 @@ def _expectations(event: events.ScenarioFinished) -> Iterator[Row]:
 
 def log_rows(log: Iterable[str], last: int = 15) -> Iterator[Row]:
     """Yield the last lines that the dispatcher logged."""
-    logged = list(log)
+    logged = [
+        words.one_line(safe.mask(line), 200) + (f" ({times} times)" if times > 1 else "")
+        for line, times in ((line, sum(1 for _ in same)) for line, same in itertools.groupby(log))
+    ]
     if not logged:
         return
     shown = logged[-last:]
     more = f", the last {last} of {len(logged)} lines" if len(logged) > last else ""
     yield Row(f"What the dispatcher logged{more}", "dim", 2)
-    yield from (Row(words.one_line(safe.mask(line), 200), "dim", 4) for line in shown)
+    yield from (Row(line, "dim", 4) for line in shown)
 
 
 def timeline_rows(
