@@ -172,7 +172,7 @@ class Ledger:
         """Book the beginning of a call."""
         account = self.accounts.get(event)
         if account is None:
-            return SURPLUS
+            return self._without_cause()
         self._touched[event] = None
         balance = account.balance(plugin)
         first, must = account.unanswered(plugin)
@@ -207,7 +207,14 @@ class Ledger:
             certain = first is None and not balance.marks and not balance.mixed
             balance.mixed = not certain
             return Booking("retry", certain=certain, maybe_retry=True, repeat=repeat)
-        return SURPLUS
+        return self._without_cause()
+
+    def _without_cause(self) -> Booking:
+        """Take the call for the retry of a task that a person has inserted, if one was not seen yet."""
+        if not self._world.unseen_tasks:
+            return SURPLUS
+        self._world.unseen_tasks.pop()
+        return Booking("retry", certain=False, maybe_retry=True)
 
     def returned(self, plugin: str, event: channels.Event, booking: Booking) -> None:
         """Book a success."""
@@ -264,9 +271,9 @@ class Ledger:
 
     # Tasks and marks
 
-    def task_moved(self, plugin: str, event: channels.Event) -> None:
-        """Take in that a task came or changed."""
-        self._account(event).balance(plugin)
+    def task_moved(self, plugin: str, event: channels.Event, *, by_person: bool = False) -> None:
+        """Take in that a task came or changed; one that a person has inserted allows a call."""
+        self._account(event).balance(plugin).rights += by_person
 
     def task_went(self, plugin: str, event: channels.Event, *, succeeded: bool) -> None:
         """Take in that a task is gone, ``succeeded`` after a call that may have been its retry."""

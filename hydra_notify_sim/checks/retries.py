@@ -107,9 +107,10 @@ class Retries:
 
     def _came(self, number: int, task: history.Task) -> None:
         event = self.world.task_event(task)
+        by_person = self._by_person.get(task.id) == "inserted"
         if event is not None:
-            self.deliveries.ledger.task_moved(task.plugin, event)
-        if self._by_person.get(task.id) == "inserted":
+            self.deliveries.ledger.task_moved(task.plugin, event, by_person=by_person)
+        if by_person:
             return
         if event is None:
             self.findings.exercise("P-malformed", number)
