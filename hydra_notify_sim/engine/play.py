@@ -285,6 +285,8 @@ class Player:
     # Looking
 
     def _expect(self, step: verbs.ExpectStep) -> None:
+        if self.played.missed:
+            return  # What the story expects follows from what was to happen at the point.
         self.target.journal.observe()
         self.played.expectations += expectations.evaluate(step.expect, self._moment(), step.line)
         if step.expect.violated:
