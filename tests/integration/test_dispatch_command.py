@@ -179,7 +179,7 @@ def test_metrics_are_served(
                 text = page.read().decode()
         finally:
             process.kill()
-    assert 'notify_plugin_executions_total{channel="build_finished",plugin="prints"} 1.0' in text
+    assert 'notify_plugin_executions{channel="build_finished",plugin="prints"} 1.0' in text
 
 
 def test_a_server_that_is_not_there_is_said_without_the_password(environment: dict[str, str]) -> None:
