@@ -182,6 +182,7 @@ class Ledger:
         retry_first = due and balance.rights > 0 and must is None
         if must is None and balance.marks and not retry_first:
             balance.marks -= 1
+            balance.mixed = balance.mixed or first is not None or maybe_retry
             return Booking("mark", certain=False, maybe_retry=maybe_retry)
         chosen = must or (None if retry_first else first)
         if chosen is not None:
