@@ -1,5 +1,6 @@
 """The command with a run made by hand: what it says, and every exit code."""
 
+import importlib
 import json
 import os
 import signal
@@ -365,3 +366,17 @@ def test_help_imports_nothing_heavy() -> None:
 def test_an_output_that_is_not_unicode_is_no_error() -> None:
     ended = run("explain", env={**os.environ, "PYTHONIOENCODING": "ascii"})
     assert ended.returncode == 0, ended.stderr
+
+
+def test_a_package_that_is_missing_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing(name: str) -> None:
+        raise ImportError("no pq wrapper available.\nAttempts made: ...")
+
+    monkeypatch.setattr(importlib, "import_module", missing)
+    assert cli.main(["db"]) == 3
+    said = capsys.readouterr().err
+    assert "`db` needs a package" in said
+    assert "no pq wrapper available." in said
+    assert "Traceback" not in said
