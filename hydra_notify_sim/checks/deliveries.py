@@ -119,7 +119,7 @@ class Deliveries:
             event=event,
             owed=world.phase == "up" and not lenient,
             allowed=world.phase in LISTENING,
-            epoch=world.epoch,
+            heard_in=world.epoch if world.phase == "up" else -1,
             busy=record.busy,
             lenient=lenient,
             missing=missing,

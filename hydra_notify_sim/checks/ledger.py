@@ -23,8 +23,8 @@ class Emission:
     """Emitted while up: it must have been handled by the next settled moment (E-live, C-live, B-live)."""
     allowed: bool
     """Emitted while up or starting: a call for it has a cause."""
-    epoch: int = 0
-    """`World.epoch` as it was emitted: of an earlier one nobody can tell whether it was heard."""
+    heard_in: int = -1
+    """`World.epoch` if it was emitted while up; of any other one nobody can tell whether it was heard."""
     place: int = 0
     """Its place among the transaction's notifications."""
     busy: bool = False
@@ -191,9 +191,11 @@ class Ledger:
             alone = not balance.marks and not maybe_retry
             alone = alone and not balance.mixed
             since = first.record if alone else -1
-            old = first.epoch != self._world.epoch
-            certain = alone and chosen is first and not old
-            balance.mixed = balance.mixed or due or chosen is not first or old
+            one_of_many = chosen is not first or (
+                first.heard_in != self._world.epoch and account.unanswered(plugin)[0] is not None
+            )
+            certain = alone and not one_of_many
+            balance.mixed = balance.mixed or due or one_of_many
             return Booking(
                 "emission",
                 chosen,

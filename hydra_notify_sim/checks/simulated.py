@@ -107,12 +107,13 @@ class Simulated:
             return
         for notification in record.notifications:
             if notification.channel in {"build_started", "step_finished"} and not notification.raw:
-                build = int(notification.payload.split("\t")[0])
+                build = _number(notification.payload.partition("\t")[0])
                 self._built.add(build)
                 if build in self._never_built:
                     self._started_anyway(number, self._never_built[build], build)
 
     def _started_anyway(self, number: int, substituted: int, build: int) -> None:
+        self.findings.exercise("Q-substituted", number)
         self.findings.violate(
             "Q-substituted",
             f"{self.world.build(build)} was substituted or already valid: the simulator should emit build_finished only; it also emitted "
@@ -121,15 +122,16 @@ class Simulated:
         )
 
     def _cached_once(self, number: int, record: history.Commit) -> None:
-        seen: set[tuple[str, str]] = set()
+        seen: set[tuple[int, str]] = set()
         newest = self._newest_evaluation
         for notification in record.notifications:
             if notification.channel not in channels.CACHED_CHANNELS or notification.raw:
                 continue
             self.findings.exercise("Q-cached-once", number)
-            evaluation, _, build = notification.payload.partition("\t")
+            named, _, build = notification.payload.partition("\t")
+            evaluation = _number(named)
             # All of an evaluation is emitted in one transaction, so an older one's may not come again.
-            old = evaluation.isdigit() and int(evaluation) <= self._newest_evaluation
+            old = 0 <= evaluation <= self._newest_evaluation
             if (evaluation, build) in seen or old:
                 self.findings.violate(
                     "Q-cached-once",
@@ -138,7 +140,7 @@ class Simulated:
                     [number],
                 )
             seen.add((evaluation, build))
-            newest = max(newest, int(evaluation) if evaluation.isdigit() else 0)
+            newest = max(newest, evaluation)
         self._newest_evaluation = newest
 
     def _restart(self, number: int, record: history.Commit) -> None:
@@ -151,7 +153,12 @@ class Simulated:
                 if extra or "finished" not in {column.lower() for column in row.columns}:
                     self.findings.violate(
                         "Q-restart",
-                        f"a restart should reset `finished` and `isCachedBuild` and nothing else; of {self.world.build(int(row.id))} it "
+                        f"a restart should reset `finished` and `isCachedBuild` and nothing else; of {self.world.build(_number(row.id))} it "
                         f"changed {', '.join(row.columns) or 'nothing'}.",
                         [number],
                     )
+
+
+def _number(text: str) -> int:
+    """Return an id; -1 if it is none (then P-format says so)."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else -1
