@@ -114,6 +114,8 @@ class Booking:
     """Whether no other cause was at hand."""
     maybe_retry: bool = False
     """Whether it may be a retry of a failed call."""
+    either: bool = False
+    """Booked on an emission, and may as well be the retry of a task that is due."""
     since: int = -1
     """Record of the earliest emission that may be its cause; -1: its cause may be another."""
     repeat: bool = False
@@ -201,6 +203,7 @@ class Ledger:
                 chosen,
                 certain=certain,
                 maybe_retry=maybe_retry,
+                either=due,
                 since=since,
             )
         if balance.rights:
@@ -240,7 +243,7 @@ class Ledger:
         balance.from_emission = booking.cause == "emission"
         if booking.emission is not None:
             booking.emission.failed.add(plugin)
-        if booking.cause != "retry" and owed:
+        if booking.cause != "retry" and owed and not booking.either:
             balance.failed += 1
             self._failing[plugin, event] = None
 
