@@ -6,7 +6,7 @@ The promises E-*, C-*, B-live, P-arguments, P-missing-row, L-no-stall, L-split, 
 from dataclasses import dataclass
 
 from hydra_notify_sim import history
-from hydra_notify_sim.checks.events import called_event, names_no_row
+from hydra_notify_sim.checks.events import called_event, read
 from hydra_notify_sim.checks.failures import Failures
 from hydra_notify_sim.checks.findings import Findings
 from hydra_notify_sim.checks.ledger import SURPLUS, Booking, Emission, Ledger
@@ -136,19 +136,11 @@ class Deliveries:
     def _read(self, notification: history.Notification) -> tuple[channels.Event | None, bool]:
         """Return the event, None if it is malformed, and whether that is a leniency that the manual leaves open."""
         version = self.world.header.payloads
-        try:
-            event = channels.parse(notification.channel, notification.payload, version)
-        except channels.MalformedPayloadError:
-            trimmed = notification.payload.rstrip("\t\n")
-            if trimmed == notification.payload:
-                return None, False
-            try:
-                return channels.parse(notification.channel, trimmed, version), True
-            except channels.MalformedPayloadError:
-                return None, False
-        if names_no_row(event):
-            return event, False
-        return event, channels.format_payload(event, version) != notification.payload
+        event, written, _ = read(notification.channel, notification.payload, version)
+        if event is not None:
+            return event, written != notification.payload
+        trimmed = notification.payload.rstrip("\t\n")
+        return read(notification.channel, trimmed, version)[0], True
 
     def _may_be_unfinished(self, number: int, event: channels.BuildFinished) -> bool:
         if event.build in self.world.unfinished:

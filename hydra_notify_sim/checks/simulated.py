@@ -1,6 +1,7 @@
 """What the simulated queue runner and evaluator themselves must keep: the promises Q-* and P-format."""
 
 from hydra_notify_sim import history
+from hydra_notify_sim.checks.events import read
 from hydra_notify_sim.checks.findings import Findings
 from hydra_notify_sim.checks.world import World
 from hydra_notify_sim.contract import channels, transactions
@@ -34,15 +35,9 @@ class Simulated:
             if notification.raw or notification.channel not in channels.CHANNELS:
                 continue
             self.findings.exercise("P-format", number)
-            try:
-                event = channels.parse(notification.channel, notification.payload, self.world.header.payloads)
-                problem = (
-                    "it is not written as it should be"
-                    if channels.format_payload(event, self.world.header.payloads) != notification.payload
-                    else ""
-                )
-            except channels.MalformedPayloadError as error:
-                problem = str(error)
+            _, written, problem = read(notification.channel, notification.payload, self.world.header.payloads)
+            if not problem and written != notification.payload:
+                problem = "it is not written as it should be"
             if problem:
                 self.findings.violate(
                     "P-format",
