@@ -102,7 +102,8 @@ class Deliveries:
             # A mark that appears before the scan is found by it.
             self.ledger.marks_allow_calls(outcome.build for outcome in record.outcomes if outcome.pending)
         self._commits[number] = emissions
-        self._rows_changed(record)
+        if record.rows or record.restarted:
+            self._rows_changed(record)
 
     def _emit(
         self, number: int, record: history.Commit, notification: history.Notification
@@ -181,15 +182,13 @@ class Deliveries:
                 if isinstance(event, channels.BuildFinished) and event.build == build:
                     emission.unfinished = True
         for changed in record.rows:
-            if changed.change == "updated":
-                continue
-            row = frozenset({(changed.table, changed.id)})
-            for emission in self.ledger.naming(changed.table, changed.id):
-                if changed.change == "inserted":
+            if changed.change == "inserted":
+                row = frozenset({(changed.table, changed.id)})
+                for emission in self.ledger.missing(changed.table, changed.id):
                     emission.missing -= row
                     emission.never_there -= row
-                else:
-                    emission.missing |= row
+            elif changed.change == "deleted":
+                self.ledger.went_missing(changed.table, changed.id)
 
     # Calls
 

@@ -69,7 +69,7 @@ def that_happened(records: Iterable[history.AnyRecord]) -> Iterator[tuple[int, h
         held.append((number, record))
         if not open_ or len(held) > HELD_MOST:
             open_.clear()
-            yield from _without(refused, held)
+            yield from _without(refused, held) if refused else held
             held.clear()
     yield from _without(refused, held)
 

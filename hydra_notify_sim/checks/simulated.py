@@ -24,11 +24,13 @@ class Simulated:
 
     def commit(self, number: int, record: history.Commit) -> None:
         """Judge one transaction."""
-        self._format(number, record)
         self._transaction(number, record)
         self._never_started(number, record)
-        self._cached_once(number, record)
-        self._restart(number, record)
+        if record.notifications:
+            self._format(number, record)
+            self._cached_once(number, record)
+        if record.restarted:
+            self._restart(number, record)
 
     def _format(self, number: int, record: history.Commit) -> None:
         for notification in record.notifications:
@@ -139,8 +141,6 @@ class Simulated:
         self._newest_evaluation = newest
 
     def _restart(self, number: int, record: history.Commit) -> None:
-        if not record.restarted:
-            return
         self.findings.exercise("Q-restart", number)
         for row in record.rows:
             if row.table == "builds" and row.change == "updated":
