@@ -35,7 +35,7 @@ def command(paths: tuple[Path, ...], profile: str | None, json_name: str | None,
     files = [file for path in paths for file in directory.histories(path)]
     screen = terminal.TerminalReport(running.terminal_stream(json_name), verbose=verbose, verb="judged")
     delivery = running.Delivery(running.json_reports(json_name), screen)
-    parts = [ending.PROGRAM, "check", *map(str, paths), *(["--profile", profile] if profile else [])]
+    parts = [*ending.program(), "check", *map(str, paths), *(["--profile", profile] if profile else [])]
     return delivery.play(judge_all(files, profile, shlex.join(parts)))
 
 
@@ -59,7 +59,9 @@ def judge_all(files: Sequence[Path], profile: str | None, command_line: str = ""
         name = header.name if header else file.parent.name
         sentence = header.scenario if header else ""
         yield events.ScenarioStarted(name, file, sentence, 0)
-        again = shlex.join([ending.PROGRAM, "check", str(file), *(["--profile", profile] if profile else [])])
+        again = shlex.join(
+            [*ending.program(), "check", str(file), *(["--profile", profile] if profile else [])]
+        )
         started = time.monotonic()
         try:
             source = history.SavedHistory(file)

@@ -5,10 +5,12 @@ import errno
 import os
 import platform
 import shlex
+import shutil
 import signal
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import FrameType
 
 import click
@@ -18,6 +20,7 @@ from hydra_notify_sim.cli.app import ClosedPipeError, app
 from hydra_notify_sim.reports import safe
 
 PROGRAM = "hydra-notify-sim"
+MODULE = "hydra_notify_sim"
 CLOSED_PIPE = 128 + signal.SIGPIPE
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -76,6 +79,17 @@ def _run(arguments: list[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
+def program() -> list[str]:
+    """Return the words with which this program can be called from here: by name, by path, or as a module."""
+    if shutil.which(PROGRAM):
+        return [PROGRAM]
+    beside = Path(sys.executable).with_name(PROGRAM)
+    if not beside.exists():
+        return [Path(sys.executable).name, "-m", MODULE]
+    here = Path.cwd()
+    return [str(beside.relative_to(here) if beside.is_relative_to(here) else beside)]
+
+
 def say(text: str) -> None:
     """Write to standard error, without passwords and control characters."""
     with contextlib.suppress(OSError, ValueError):
@@ -92,7 +106,7 @@ def fault(
     command: str = "",
 ) -> str:
     """Return what a person should report when the harness itself is at fault."""
-    again = command or shlex.join([PROGRAM, *arguments])
+    again = command or shlex.join([*program(), *arguments])
     facts = [
         f"  hydra-notify-sim {__version__}, Python {platform.python_version()}, {platform.platform()}",
         f"  command: {again}",

@@ -127,7 +127,7 @@ def _again(
     ``dsn`` only if it was given as an option and not by the environment; one with a password is left out, for the
     command is shown.
     """
-    parts = [ending.PROGRAM, "replay"]
+    parts = [*ending.program(), "replay"]
     parts += ["--dispatcher", dispatcher] if dispatcher != "reference" else []
     parts += ["--profile", profile] if profile != profiles.DEFAULT_PROFILE else []
     parts += ["--seed", str(seed)] if seed else []

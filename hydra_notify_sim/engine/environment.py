@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 
-from hydra_notify_sim import database
+from hydra_notify_sim import database, errors
 
 
 class Environment:
@@ -21,6 +21,17 @@ class Environment:
     def clean(self) -> None:
         """Make the database empty; a dispatcher of an earlier scenario is gone by now."""
         self.database.reset()
+
+    def usable(self) -> bool:
+        """Tell whether the database can still be emptied, and written to on the harness's connection."""
+        try:
+            self.database.reset()
+            if self.connection.closed:
+                self.reconnect()
+            self.connection.execute("SELECT 1")
+        except (psycopg.Error, errors.HydraNotifySimError):
+            return False
+        return True
 
     def connect(self, application_name: str) -> psycopg.Connection[Any]:
         """Hand out a connection for a dispatcher, one that is free if there is one."""

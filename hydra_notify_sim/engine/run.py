@@ -84,13 +84,20 @@ def play_all(scenarios: Sequence[Loaded], options: Options) -> Iterator[events.E
                 yield events.ScenarioStarted(path.stem, path, scenario.scenario, len(scenario.story))
                 event = runner.play(loaded)
                 yield event
-                if options.stop_at_first and not (
-                    isinstance(event, events.ScenarioFinished) and event.passed
-                ):
+                if _is_last(event, environment, stop_at_first=options.stop_at_first):
                     break
         except KeyboardInterrupt:
             interrupted = True
         yield events.RunFinished(interrupted, time.monotonic() - begun)
+
+
+def _is_last(
+    event: events.ScenarioFinished | events.ScenarioFailed, environment: Environment, *, stop_at_first: bool
+) -> bool:
+    """Tell whether the run ends here: as it was asked to, or because the database is of no more use."""
+    if isinstance(event, events.ScenarioFinished):
+        return stop_at_first and not event.passed
+    return stop_at_first or not environment.usable()
 
 
 class Runner:

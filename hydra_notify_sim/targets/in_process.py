@@ -191,6 +191,7 @@ class InProcessTarget:
         dispatcher = life.dispatcher
         while not dispatcher.stopping:
             before = life.effects, len(dispatcher.waiting)
+            told = len(self.journal.history)
             busy = dispatcher.turn()
             if life.gone:
                 return False
@@ -199,7 +200,10 @@ class InProcessTarget:
                 self._record(history.Up(t=self._now, life=life.number))
             if not busy and not life.unaware:
                 life.gone_on()
-                return False
+                if len(self.journal.history) == told:
+                    return False
+                # Others acted at a point of this idle turn: it is not over before that was looked at.
+                dispatcher.wake()
             progress = (life.effects, len(dispatcher.waiting)) != before
             idle_turns = 0 if progress else idle_turns + 1
             if idle_turns > TURNS_WITHOUT_EFFECT:

@@ -75,7 +75,7 @@ def test_a_known_bad_dispatcher_fails_with_the_promise_it_breaks(story: Path, tm
     played = run("replay", story, "--dispatcher", "known-bad:clears-after-the-first-plugin", "--out", out)
     assert played.returncode == 1, played.stdout + played.stderr
     assert "B-clear-after was broken" in played.stdout
-    again = f"hydra-notify-sim replay --dispatcher known-bad:clears-after-the-first-plugin {story}"
+    again = f" replay --dispatcher known-bad:clears-after-the-first-plugin {story}"
     assert again in played.stdout
     assert run("check", out).returncode == 1
 

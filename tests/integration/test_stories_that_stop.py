@@ -5,8 +5,20 @@ import subprocess
 import sys
 from pathlib import Path
 
-from hydra_notify_sim.database import Server
+from hydra_notify_sim import engine
+from hydra_notify_sim.database import Server, start_server
+from hydra_notify_sim.engine import events
+from hydra_notify_sim.scenario import load_all
 
+STORY = """\
+scenario: A build is announced
+why: a test
+exercises: [B-live]
+given: {builds: {iso: {}}, plugins: {github: {}}}
+story:
+  - dispatcher: start
+  - build: iso
+"""
 ROOT = Path(__file__).parents[2]
 
 
@@ -44,3 +56,27 @@ def test_an_impossible_step_is_told_with_its_line(tmp_path: Path) -> None:
     assert played.returncode == 2, played.stdout + played.stderr
     assert "line 8: iso: abort is impossible, no step of it is under way; start it first" in played.stdout
     assert "Traceback" not in played.stdout + played.stderr
+
+
+def test_a_run_ends_where_its_server_went_away(tmp_path: Path) -> None:
+    """One paragraph and exit code 3, not one for each of the scenarios that are left."""
+    with start_server() as server:
+        names = ["a", "b", "c", "d"]
+        for name in names:
+            (tmp_path / f"{name}.yaml").write_text(STORY)
+        options = engine.Options(dsn=server.dsn(server.database))
+        run = engine.play_all(load_all([tmp_path]), options)
+        seen = []
+        for event in run:
+            seen.append(event)
+            if isinstance(event, events.ScenarioFinished):
+                server.shut()
+    assert [type(event).__name__ for event in seen] == [
+        "RunStarted",
+        "ScenarioStarted",
+        "ScenarioFinished",
+        "ScenarioStarted",
+        "ScenarioFailed",
+        "RunFinished",
+    ]
+    assert seen[-2].error.exit_code == 3

@@ -13,6 +13,7 @@ import pytest
 
 from hydra_notify_sim import cli, engine, errors, history
 from hydra_notify_sim.checks.verdicts import Judgements, Verdict
+from hydra_notify_sim.cli import ending
 from hydra_notify_sim.engine import events
 
 STORY = """\
@@ -204,8 +205,21 @@ def test_json_on_standard_output_is_all_there_is_on_it(
     assert "1 scenario played: 1 passed" in said.err
 
 
+def test_the_program_is_named_as_it_can_be_called(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(ending.shutil, "which", lambda _name: "/usr/bin/hydra-notify-sim")
+    assert ending.program() == ["hydra-notify-sim"]
+    monkeypatch.setattr(ending.shutil, "which", lambda _name: None)
+    monkeypatch.setattr(ending.sys, "executable", str(tmp_path / ".venv" / "bin" / "python"))
+    assert ending.program() == ["python", "-m", "hydra_notify_sim"]
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "hydra-notify-sim").touch()
+    monkeypatch.chdir(tmp_path)
+    assert ending.program() == [".venv/bin/hydra-notify-sim"]
+
+
 def test_options_reach_the_engine(story: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = plays(monkeypatch, finished())
+    monkeypatch.setattr(ending, "program", lambda: ["hydra-notify-sim"])
     options = ["--dispatcher", "known-bad:x", "--profile", "manual", "--seed", "7", "--wipe", "mine", "-x"]
     cli.main(["replay", story, *options, "--dsn", "postgres://u:geheim@h/d"])
     [one] = seen
@@ -225,6 +239,7 @@ def test_options_reach_the_engine(story: str, monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_dsn_may_come_from_the_environment(story: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = plays(monkeypatch, finished())
+    monkeypatch.setattr(ending, "program", lambda: ["hydra-notify-sim"])
     monkeypatch.setenv("HYDRA_NOTIFY_SIM_DSN", "host=/run/pg")
     cli.main(["replay", story])
     cli.main(["replay", story, "--dsn", "host=other"])
