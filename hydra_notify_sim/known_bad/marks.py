@@ -78,3 +78,43 @@ class RemembersBuildIds(core.Dispatcher):
                 return
             seen.add(event.build)
         super().deliver(event, payload)
+
+
+@known_bad("never-scans", "B-recover", "B-at-least-once")
+class NeverScans(core.Dispatcher):
+    """Listens and never looks for marks: what finished while it was down is announced to nobody.
+
+    The first version of every LISTEN/NOTIFY consumer, until its first deploy.
+    """
+
+    def listen_and_scan(self) -> None:
+        """Listen."""
+        super().listen_and_scan()
+        self.waiting.clear()
+
+
+@known_bad("clears-before-calling", "B-clear-after", "B-at-least-once")
+class ClearsBeforeCalling(core.Dispatcher):
+    """Clears the mark when it takes an event up: a crash inside a plugin loses the event.
+
+    The automatic acknowledgement that message brokers offer as their default.
+    """
+
+    def call_all(
+        self, interested: Iterable[plugins.Plugin], channel: str, payload: str, loaded: ports.Loaded
+    ) -> None:
+        """Acknowledge first."""
+        self.acknowledge(loaded)
+        super().call_all(interested, channel, payload, loaded)
+
+
+@known_bad("clears-only-the-main-build", "B-dependents", "B-clear")
+class ClearsOnlyTheMainBuild(core.Dispatcher):
+    """Leaves the marks of the dependents that it handed over: all are announced again, one by one, at the next start.
+
+    The obvious `WHERE id = ?` of whoever takes an event for one build.
+    """
+
+    def acknowledge(self, loaded: ports.Loaded) -> None:
+        """Acknowledge the first build of the event."""
+        super().acknowledge(ports.Loaded(loaded.arguments, loaded.builds[:1]))
