@@ -64,6 +64,10 @@ class Balance:
     """Retries that succeeded and whose task may still be stored."""
     repeatable: int = 0
     """Of the rights: those of calls that had succeeded while their task was still stored."""
+    stored: int = 0
+    """Tasks that the dispatcher has stored since all was last settled."""
+    spare: int = 0
+    """Stored tasks that repeat another one: no emission stands behind them, and they allow no call (E-once)."""
     mixed: bool = False
     """Until all is settled: a call was booked on one of several causes, so a later one may be for another of them."""
     cursor: int = 0
@@ -236,6 +240,8 @@ class Ledger:
             certain = first is None and not balance.marks and not balance.mixed
             balance.mixed = not certain
             return Booking("retry", certain=certain, maybe_retry=True, repeat=repeat)
+        if balance.spare:
+            return Booking("surplus", maybe_retry=True)
         return self._without_cause()
 
     def _without_cause(self) -> Booking:
@@ -306,9 +312,25 @@ class Ledger:
         """Take in that a task came or changed; one that a person has inserted allows a call."""
         self._account(event).balance(plugin).rights += by_person
 
+    def task_stored(self, plugin: str, event: channels.Event) -> None:
+        """Take in a task that the dispatcher has stored for a first failure.
+
+        Of an event that no mark brings back, each emission fails once for a plugin: a task more than there are
+        emissions was stored twice.
+        """
+        if isinstance(event, channels.BuildFinished):
+            return
+        account = self._account(event)
+        balance = account.balance(plugin)
+        balance.stored += 1
+        if balance.stored > max(1, len(account.emissions)):
+            balance.spare += 1
+
     def task_went(self, plugin: str, event: channels.Event, *, succeeded: bool) -> None:
         """Take in that a task is gone, ``succeeded`` after a call that may have been its retry."""
         balance = self._account(event).balance(plugin)
+        if balance.spare and not succeeded:
+            balance.spare -= 1
         if balance.undeleted:
             balance.undeleted -= 1
         elif succeeded:
@@ -330,7 +352,7 @@ class Ledger:
                 balance.failed = min(balance.failed, self.tasks((plugin, event)))
         for (plugin, event), tasks in self._world.tasks_of.items():
             balance = self._account(event).balance(plugin)
-            balance.rights = max(balance.rights, len(tasks))
+            balance.rights = max(balance.rights, len(tasks) - balance.spare)
             balance.repeatable = max(0, min(balance.undeleted, len(tasks) - balance.failed))
 
     def marks_allow_calls(self, builds: Iterable[int]) -> None:
@@ -354,7 +376,10 @@ class Ledger:
             flying += account.emissions
             account.plugins = {
                 plugin: Balance(
-                    rights=count, failed=min(before.failed, count), last_record=before.last_record
+                    rights=count - min(before.spare, count),
+                    failed=min(before.failed, count),
+                    last_record=before.last_record,
+                    spare=min(before.spare, count),
                 )
                 for plugin, before in account.plugins.items()
                 if (count := self.tasks((plugin, event)))

@@ -120,6 +120,7 @@ class Retries:
                 [number],
             )
             return
+        self.deliveries.ledger.task_stored(task.plugin, event)
         # A dispatcher may store the task before it calls: no attempt has failed then.
         if task.attempts > 1:
             self.findings.exercise("R-backoff", number)

@@ -145,6 +145,45 @@ def test_equal_notifications_of_one_transaction_are_one(story: Any) -> None:
     assert "E-once" in story.judge().violated
 
 
+@pytest.mark.parametrize("settled_between", [False, True])
+def test_e_once_a_failure_that_is_stored_twice_allows_one_retry(story: Any, *, settled_between: bool) -> None:
+    story.start()
+    sent = story.notify("build_queued", "5")
+    story.raised(story.begin("github", "build_queued", 5))
+    story.call("chat", "build_queued", 5)
+    first, second = story.store("github", "build_queued", "5"), story.store("github", "build_queued", "5")
+    if settled_between:
+        story.settle()
+    story.wait(2)
+    story.call("github", "build_queued", 5)
+    story.drop(first)
+    again = story.call("github", "build_queued", 5)
+    story.drop(second)
+    story.settle()
+    judged = story.judge()
+    assert judged.violated == {"E-once"}
+    assert judged["E-once"].records == (sent, again)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_e_once_two_emissions_that_fail_are_two_tasks(story: Any, *, restarted: bool) -> None:
+    story.start()
+    for _ in range(2):
+        story.notify("build_queued", "5")
+        story.fail("github", "build_queued", 5)
+        story.call("chat", "build_queued", 5)
+        if restarted:
+            story.crash()
+            story.start()
+    story.settle()
+    story.wait(2)
+    for task in list(story.tasks):
+        story.call("github", "build_queued", 5)
+        story.drop(task)
+    story.settle()
+    assert not story.judge().violated
+
+
 def test_e_once_a_call_whose_task_was_still_stored_may_be_repeated(story: Any) -> None:
     story.start()
     story.notify("build_queued", "5")
