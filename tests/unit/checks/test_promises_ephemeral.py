@@ -150,8 +150,8 @@ def test_e_once_a_failure_that_is_stored_twice_allows_one_retry(story: Any, *, s
     story.start()
     sent = story.notify("build_queued", "5")
     story.raised(story.begin("github", "build_queued", 5))
-    story.call("chat", "build_queued", 5)
     first, second = story.store("github", "build_queued", "5"), story.store("github", "build_queued", "5")
+    story.call("chat", "build_queued", 5)
     if settled_between:
         story.settle()
     story.wait(2)
