@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,8 +16,10 @@ if TYPE_CHECKING:
     from hydra_notify_sim.testing.session import Session
 
 _MARKERS = (
-    "hydra(dispatcher=…, profile=…, payloads=…, jobset=…, violated=[…]): how the test's hydra is: another dispatcher, "
-    "a milder profile, the payloads' version, the jobset, promises that the test means to break",
+    (
+        "hydra(dispatcher=…, profile=…, payloads=…, jobset=…, violated=[…]): how the test's hydra is: another "
+        "dispatcher, a milder profile, the payloads' version, the jobset, promises that the test means to break"
+    ),
     "hydra_scenario(file): the test's hydra plays this scenario first, with the plugins that fixtures installed",
 )
 _SETTINGS = {
@@ -118,6 +121,20 @@ def _end(hydra: "Hydra") -> None:
         pytest.fail(complaint, pytrace=False)
 
 
+@contextmanager
+def _in_plain_words() -> Iterator[None]:
+    """Fail with the message alone where the cause is not in the test: a traceback would show a DSN's password."""
+    from hydra_notify_sim.errors import HydraNotifySimError  # noqa: PLC0415  # see the module's docstring
+
+    complaint = ""
+    try:
+        yield
+    except HydraNotifySimError as error:
+        complaint = str(error)
+    if complaint:
+        pytest.fail(complaint, pytrace=False)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop the server."""
     if session := config.stash.get(_session, None):
@@ -150,10 +167,12 @@ def _matches(path: Path, patterns: list[str], root: Path) -> bool:
 
 @pytest.fixture
 def hydra(request: pytest.FixtureRequest) -> Iterator["Hydra"]:
-    """A clean Hydra database, a simulated Hydra and a dispatcher; judged when the test ends."""
+    """Give a clean Hydra database, a simulated Hydra and a dispatcher; judged when the test ends."""
     from hydra_notify_sim.pytest_fixtures import made_hydra  # noqa: PLC0415  # see the module's docstring
 
-    with made_hydra(request.node, session_of(request.config)) as made:
+    with _in_plain_words():
+        fresh = made_hydra(request.node, session_of(request.config))
+    with fresh as made:
         request.node.stash[_hydra] = made
         yield made
         del request.node.stash[_hydra]
@@ -161,14 +180,15 @@ def hydra(request: pytest.FixtureRequest) -> Iterator["Hydra"]:
 
 @pytest.fixture
 def hydra_database(request: pytest.FixtureRequest) -> Iterator["HydraDatabase"]:
-    """A clean Hydra database with ``dsn``, ``connection`` and ``connect()``."""
+    """Give a clean Hydra database with ``dsn``, ``connection`` and ``connect()``."""
     from hydra_notify_sim.testing import HydraDatabase  # noqa: PLC0415  # see the module's docstring
 
-    environment = session_of(request.config).environment
     if "hydra" in request.fixturenames:
         request.getfixturevalue("hydra")
-    else:
-        environment.clean()
+    with _in_plain_words():
+        environment = session_of(request.config).environment
+        if "hydra" not in request.fixturenames:
+            environment.clean()
     database = HydraDatabase(environment)
     yield database
     database.close()
@@ -176,7 +196,7 @@ def hydra_database(request: pytest.FixtureRequest) -> Iterator["HydraDatabase"]:
 
 @pytest.fixture
 def hydra_world(request: pytest.FixtureRequest, hydra_database: "HydraDatabase") -> "World":
-    """What queue runner and evaluator share: ``world.build("iso")`` makes up a build."""
+    """Give what queue runner and evaluator share: ``world.build("iso")`` makes up a build."""
     if "hydra" in request.fixturenames:
         world: World = request.getfixturevalue("hydra").world
         return world
@@ -187,7 +207,7 @@ def hydra_world(request: pytest.FixtureRequest, hydra_database: "HydraDatabase")
 
 @pytest.fixture
 def hydra_queue_runner(hydra_world: "World") -> "QueueRunner":
-    """The fake queue runner alone: its transactions and notifications, on `hydra_database`."""
+    """Give the fake queue runner alone: its transactions and notifications, on `hydra_database`."""
     from hydra_notify_sim.simulator import QueueRunner  # noqa: PLC0415  # see the module's docstring
 
     return QueueRunner(hydra_world)
@@ -195,7 +215,7 @@ def hydra_queue_runner(hydra_world: "World") -> "QueueRunner":
 
 @pytest.fixture
 def hydra_evaluator(hydra_world: "World") -> "Evaluator":
-    """The fake evaluator alone: its transactions and notifications, on `hydra_database`."""
+    """Give the fake evaluator alone: its transactions and notifications, on `hydra_database`."""
     from hydra_notify_sim.simulator import Evaluator  # noqa: PLC0415  # see the module's docstring
 
     return Evaluator(hydra_world)

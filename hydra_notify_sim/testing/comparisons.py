@@ -94,11 +94,11 @@ class CallMaker:
     """Makes what calls are compared with: one method for each hook; what is left out is not compared."""
 
     def build_queued(self, build: Build | None = None, **facts: Any) -> ExpectedCall:
-        """Expect build_queued. Facts: ``plugin``, ``ended``, ``message``."""
+        """Expect build_queued. Facts of any call: ``plugin``, ``ended``, ``message``; of a build: ``status``."""
         return _expected("build_queued", build, facts)
 
     def build_started(self, build: Build | None = None, **facts: Any) -> ExpectedCall:
-        """Expect build_started. Facts: ``plugin``, ``ended``, ``message``."""
+        """Expect build_started. Facts: ``status`` (None: not finished yet), and those of any call."""
         return _expected("build_started", build, facts)
 
     def step_finished(self, build: Build | None = None, **facts: Any) -> ExpectedCall:
@@ -114,7 +114,7 @@ class CallMaker:
         return _expected("cached_build_finished", build, facts)
 
     def cached_build_queued(self, build: Build | None = None, **facts: Any) -> ExpectedCall:
-        """Expect cached_build_queued. Facts: ``evaluation``, and those of any call."""
+        """Expect cached_build_queued. Facts: ``evaluation``, ``status``, and those of any call."""
         return _expected("cached_build_queued", build, facts)
 
     def eval_started(self, **facts: Any) -> ExpectedCall:
@@ -286,10 +286,12 @@ def _expected(hook: str, build: object, facts: dict[str, Any]) -> ExpectedCall:
         )
     common = {"plugin", "ended", "message"}
     more = {
+        "build_queued": {"status"},
+        "build_started": {"status"},
         "step_finished": {"step", "status", "log_path"},
         "build_finished": {"status", "dependents"},
         "cached_build_finished": {"status", "evaluation"},
-        "cached_build_queued": {"evaluation"},
+        "cached_build_queued": {"status", "evaluation"},
         "eval_started": {"jobset", "trace_id"},
         "eval_added": {"jobset", "trace_id", "error_changed", "evaluation"},
         "eval_cached": {"jobset", "trace_id", "evaluation"},
