@@ -12,7 +12,7 @@ ARGS ?=
 
 ifeq ($(SETUP),none)
 RUN := $(PYTHON)
-READY :=
+READY := packages
 WORKERS ?=
 else
 RUN := $(VENV)/bin/python
@@ -20,7 +20,7 @@ READY := $(VENV)/.ready
 WORKERS ?= -n 2
 endif
 
-.PHONY: replay test lint benchmarks clean
+.PHONY: replay test benchmarks clean packages
 
 replay: $(READY)
 	@$(RUN) -m hydra_notify_sim replay scenarios $(ARGS)
@@ -39,6 +39,11 @@ $(VENV)/.ready: pyproject.toml Makefile
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[postgres,test]'
 	@touch $@
+
+packages:
+	@lacking=$$($(PYTHON) -c 'import importlib.util as u, sys; sys.exit(" ".join(m for m in sys.argv[1:] if not u.find_spec(m)) or 0)' \
+	  click faker hypothesis msgspec prometheus_client psycopg pydantic pytest rich ruamel typing_extensions 2>&1) || { \
+	  echo "SETUP=none takes $(PYTHON) as it is, and it lacks: $$lacking. Install them for it, or leave SETUP=none away." >&2; exit 2; }
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -8,7 +8,6 @@ so that the ratio holds whatever else the machine is doing.
 import gc
 import select
 import statistics
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +21,8 @@ from hydra_notify_sim.dispatcher import postgres
 from hydra_notify_sim.engine import environment as environments
 from hydra_notify_sim.engine import run
 from hydra_notify_sim.recorders import journal
-from hydra_notify_sim.scenario import load_all
+from hydra_notify_sim.scenario import load_text
+from hydra_notify_sim.simulator import wire
 from hydra_notify_sim.targets import registry
 
 STORY = """\
@@ -58,56 +58,67 @@ class Trace:
     @contextmanager
     def recording(self) -> Iterator[None]:
         """Record while the context lasts."""
-        execute, receive = psycopg.Connection.execute, postgres.PostgresInbox.receive
+        execute, receive, send = psycopg.Connection.execute, postgres.PostgresInbox.receive, wire.run
+
+        def traced_send(connection: Any, sql: str) -> None:
+            self.connections[id(connection)] = connection
+            self.operations.append(("send", id(connection), sql, None))
+            send(connection, sql)
 
         def traced_execute(connection: Any, query: Any, params: Any = None, **options: Any) -> Any:
             self.connections[id(connection)] = connection
-            if query != journal._ROWS:
+            if query != journal.ROWS:
                 self.operations.append(("execute", id(connection), query, params))
             return execute(connection, query, params, **options)
 
         def traced_receive(inbox: Any, timeout: float) -> Any:
             received = receive(inbox, timeout)
-            self.operations.append(("receive", id(inbox._session.listening), len(received), None))
+            self.operations.append(("receive", id(inbox.session.listening), len(received), None))
             return received
 
-        psycopg.Connection.execute = traced_execute  # type: ignore[method-assign,assignment]
-        postgres.PostgresInbox.receive = traced_receive  # type: ignore[method-assign]
+        wire.run = traced_send
+        psycopg.Connection.execute = traced_execute
+        postgres.PostgresInbox.receive = traced_receive
         try:
             yield
         finally:
-            psycopg.Connection.execute = execute  # type: ignore[method-assign]
-            postgres.PostgresInbox.receive = receive  # type: ignore[method-assign]
+            wire.run = send
+            psycopg.Connection.execute = execute
+            postgres.PostgresInbox.receive = receive
 
     def replay(self) -> None:
         """Send it all again, by hand."""
+        spare: dict[int, int] = {}
         for kind, connection_id, what, params in self.operations:
             connection = self.connections[connection_id]
-            if kind == "execute":
+            if kind == "send":
+                wire.run(connection, what)
+            elif kind == "execute":
                 cursor = connection.execute(what, params)
                 if cursor.description is not None:
                     cursor.fetchall()
             else:
-                _receive(connection, what)
+                spare[connection_id] = _receive(connection, what, spare.get(connection_id, 0))
 
 
-def _receive(connection: psycopg.Connection[Any], count: int) -> None:
+def _receive(connection: psycopg.Connection[Any], count: int, received: int) -> int:
+    """Wait for so many notifications, ``received`` of which came before; return how many came too many."""
     pgconn = connection.pgconn
-    received = 0
+    deadline = time.monotonic() + 5
     while received < count:
+        if time.monotonic() > deadline:
+            raise SystemExit("the recorded SQL does not send the notifications that the scenario received")
         pgconn.consume_input()
         while pgconn.notifies():
             received += 1
         if received < count:
             select.select([connection.fileno()], [], [], 5)
+    return received - count
 
 
 def main() -> None:
     """Measure both in turns and print the ratio."""
-    folder = Path(sys.argv[0]).parent
-    path = folder / "story.yaml"
-    scenario = load_all_text(STORY)
-    loaded = (path, scenario, STORY)
+    loaded = (Path("story.yaml"), load_text(STORY, file=Path("story.yaml")), STORY)
     with environments.opened(None, None, None) as environment:
         runner = run.Runner(environment, registry.choose("reference"), engine.Options())
         for _ in range(20):
@@ -135,16 +146,6 @@ def main() -> None:
         f"a scenario {mine * 1e3:.2f} ms ({1 / mine:.0f} a second), by hand {hand * 1e3:.2f} ms: "
         f"{hand / mine:.2f} of a hand-written loop (wanted: 0.6 or better)"
     )
-
-
-def load_all_text(text: str) -> Any:
-    """Load a scenario from its text."""
-    import tempfile
-
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        file.write(text)
-        file.flush()
-        return load_all([Path(file.name)])[0][1]
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def play(database: Database) -> Iterator[Callable[..., events.ScenarioFinished]]
     environment = Environment(database)
 
     def play_one(file: Path, dispatcher: str = "reference", **options: str) -> events.ScenarioFinished:
-        chosen = engine.Options(dispatcher=dispatcher, **options)  # type: ignore[arg-type]  # strings, as on the command line
+        chosen = engine.Options(dispatcher=dispatcher, **options)
         event = Runner(environment, registry.choose(dispatcher), chosen).play(load_all([file])[0])
         if isinstance(event, events.ScenarioFailed):
             raise event.error

@@ -119,6 +119,7 @@ class Deliveries:
             event=event,
             owed=world.phase == "up" and not lenient,
             allowed=world.phase in LISTENING,
+            epoch=world.epoch,
             busy=record.busy,
             lenient=lenient,
             missing=missing,

@@ -52,7 +52,8 @@ class Failures:
 
     def observed(self, number: int) -> None:
         """Judge what the dispatcher left behind when it was lost."""
-        if self.world.phase == "up" or not self._open:
+        lost = self.world.phase in {"down", "closed"} or self.world.reconnecting
+        if not lost or not self._open:
             return
         for failed, failure in self._open.items():
             self._judge(number, failed, failure)

@@ -1,7 +1,7 @@
 """Books every emission against the calls that answer it, and every call against a cause (one account an event).
 
 Where a call could have several causes, it is booked on the one that favours the dispatcher: first on an emission
-that must be answered, then on a mark, on an emission that need not be, on a failed call or a stored task.
+that must be answered, then on a stored task that is due, a mark, an emission that need not be answered, a failed call.
 """
 
 from collections.abc import Iterable
@@ -23,6 +23,8 @@ class Emission:
     """Emitted while up: it must have been handled by the next settled moment (E-live, C-live, B-live)."""
     allowed: bool
     """Emitted while up or starting: a call for it has a cause."""
+    epoch: int = 0
+    """`World.epoch` as it was emitted: of an earlier one nobody can tell whether it was heard."""
     place: int = 0
     """Its place among the transaction's notifications."""
     busy: bool = False
@@ -64,8 +66,8 @@ class Balance:
     """Retries that succeeded and whose task may still be stored."""
     repeatable: int = 0
     """Of the rights: those of calls that had succeeded while their task was still stored."""
-    swapped: int = 0
-    """Calls booked on an emission that may have been a retry: as many retries may be the emission's call."""
+    mixed: bool = False
+    """Until all is settled: a call was booked on one of several causes, so a later one may be for another of them."""
     cursor: int = 0
     """Emissions before this one are all answered."""
 
@@ -170,37 +172,50 @@ class Ledger:
         """Book the beginning of a call."""
         account = self.accounts.get(event)
         if account is None:
-            return SURPLUS
+            return self._without_cause()
         self._touched[event] = None
         balance = account.balance(plugin)
         first, must = account.unanswered(plugin)
-        tasks = self._world.tasks_of.get((plugin, event))
+        tasks = self._world.tasks_of.get((plugin, event), {})
         maybe_retry = bool(balance.rights or tasks)
-        if must is None and balance.marks:
+        due = any(task.due <= self._world.now + 1 for task in tasks.values())
+        retry_first = due and balance.rights > 0 and must is None
+        if must is None and balance.marks and not retry_first:
             balance.marks -= 1
+            balance.mixed = balance.mixed or first is not None or maybe_retry
             return Booking("mark", certain=False, maybe_retry=maybe_retry)
-        chosen = must or first
+        chosen = must or (None if retry_first else first)
         if chosen is not None:
             assert first is not None
             chosen.answered.add(plugin)
             alone = not balance.marks and not maybe_retry
-            if tasks and any(task.due <= self._world.now + 1 for task in tasks.values()):
-                balance.swapped += 1
+            alone = alone and not balance.mixed
+            since = first.record if alone else -1
+            old = first.epoch != self._world.epoch
+            certain = alone and chosen is first and not old
+            balance.mixed = balance.mixed or due or chosen is not first or old
             return Booking(
                 "emission",
                 chosen,
-                certain=alone and chosen is first,
+                certain=certain,
                 maybe_retry=maybe_retry,
-                since=first.record if alone else -1,
+                since=since,
             )
         if balance.rights:
             balance.rights -= 1
             repeat = bool(balance.repeatable)
             balance.repeatable -= repeat
-            certain = not balance.swapped
-            balance.swapped -= not certain
+            certain = first is None and not balance.marks and not balance.mixed
+            balance.mixed = not certain
             return Booking("retry", certain=certain, maybe_retry=True, repeat=repeat)
-        return SURPLUS
+        return self._without_cause()
+
+    def _without_cause(self) -> Booking:
+        """Take the call for the retry of a task that a person has inserted, if one was not seen yet."""
+        if not self._world.unseen_tasks:
+            return SURPLUS
+        self._world.unseen_tasks.pop()
+        return Booking("retry", certain=False, maybe_retry=True)
 
     def returned(self, plugin: str, event: channels.Event, booking: Booking) -> None:
         """Book a success."""
@@ -208,6 +223,10 @@ class Ledger:
         if booking.cause == "retry" and not booking.repeat:
             balance.undeleted += 1
             balance.failed = max(0, balance.failed - 1)
+        if booking.maybe_retry and self._world.reconnecting and self.tasks((plugin, event)):
+            # Its connections were gone before it could delete the task.
+            balance.rights += 1
+            balance.repeatable += 1
 
     def raised(
         self, plugin: str, event: channels.Event, booking: Booking, record: int, *, owed: bool
@@ -253,11 +272,17 @@ class Ledger:
 
     # Tasks and marks
 
-    def task_moved(self, plugin: str, event: channels.Event, *, gone: bool) -> None:
-        """Take in that a task came, changed or went."""
+    def task_moved(self, plugin: str, event: channels.Event, *, by_person: bool = False) -> None:
+        """Take in that a task came or changed; one that a person has inserted allows a call."""
+        self._account(event).balance(plugin).rights += by_person
+
+    def task_went(self, plugin: str, event: channels.Event, *, succeeded: bool) -> None:
+        """Take in that a task is gone, ``succeeded`` after a call that may have been its retry."""
         balance = self._account(event).balance(plugin)
-        if gone:
-            balance.undeleted = max(0, balance.undeleted - 1)
+        if balance.undeleted:
+            balance.undeleted -= 1
+        elif succeeded:
+            balance.failed = max(0, balance.failed - 1)
 
     def tasks(self, key: Key) -> int:
         """Return how many tasks are stored for a plugin and an event."""

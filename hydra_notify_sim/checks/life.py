@@ -32,9 +32,9 @@ class Life:
     def begins(self, number: int, record: history.AnyRecord) -> None:
         """Take in a start or a reconnection."""
         del number
-        self._current = None
-        self._called = set()
         if isinstance(record, history.Starting):
+            self._current = None
+            self._called = set()
             self._stopping = self._disconnected = -1
             self._came_up = self._concurrent = self._cut_off = False
 

@@ -107,9 +107,10 @@ class Retries:
 
     def _came(self, number: int, task: history.Task) -> None:
         event = self.world.task_event(task)
+        by_person = self._by_person.get(task.id) == "inserted"
         if event is not None:
-            self.deliveries.ledger.task_moved(task.plugin, event, gone=False)
-        if self._by_person.get(task.id) == "inserted":
+            self.deliveries.ledger.task_moved(task.plugin, event, by_person=by_person)
+        if by_person:
             return
         if event is None:
             self.findings.exercise("P-malformed", number)
@@ -134,7 +135,7 @@ class Retries:
         event = self.world.task_event(task)
         if event is None:
             return
-        self.deliveries.ledger.task_moved(task.plugin, event, gone=False)
+        self.deliveries.ledger.task_moved(task.plugin, event)
         if self._by_person.get(task.id) == "updated":
             self._by_person.pop(task.id)
             return
@@ -184,8 +185,8 @@ class Retries:
                 self._drop("R-poison", number)
             return
         key = (task.plugin, event)
-        self.deliveries.ledger.task_moved(*key, gone=True)
         succeeded, failed = self._succeeded.get(key), self._failed.get(key)
+        self.deliveries.ledger.task_went(*key, succeeded=bool(succeeded))
         if by_person:
             self._given_up(*key, True)
         elif succeeded:

@@ -46,6 +46,8 @@ class World:
         """What the last observation changed: each task before and after."""
         self.moved_at: dict[int, int] = {}
         """Id of each task to the record that first showed it with its present attempts."""
+        self.unseen_tasks: set[int] = set()
+        """Ids of the tasks that a person has inserted since rows were last observed."""
         self.unfinished: set[int] = set()
         self.in_flight: dict[int, history.Commit] = {}
         """Transactions whose COMMIT was sent and has not returned, by record."""
@@ -158,6 +160,8 @@ class World:
         for row in record.rows:
             if row.nickname and row.change == "inserted":
                 self.names[row.table, row.id] = row.nickname
+            if row.table == "taskretries" and row.change == "inserted" and (task := row_id(row)) is not None:
+                self.unseen_tasks.add(task)
             if row.table == "builds" and (build := row_id(row)) is not None:
                 if row.change == "inserted":
                     self.unfinished.add(build)
@@ -168,6 +172,7 @@ class World:
 
     def _observed(self, number: int, record: history.Observed) -> None:
         self.last_observed = number
+        self.unseen_tasks.difference_update(self._certainly_seen())
         self.marks = record.marks
         before, self.tasks = self.tasks, {task.id: task for task in record.tasks}
         self.moved = [(before.get(id_), task) for id_, task in self.tasks.items() if before.get(id_) != task]
@@ -181,6 +186,17 @@ class World:
                     self.moved_at[new.id] = number
             elif old is not None:
                 self.moved_at.pop(old.id, None)
+
+    def _certainly_seen(self) -> set[int]:
+        if not self.in_flight:
+            return set(self.unseen_tasks)
+        flying = {
+            id_
+            for commit in self.in_flight.values()
+            for row in commit.rows
+            if row.table == "taskretries" and (id_ := row_id(row)) is not None
+        }
+        return self.unseen_tasks - flying
 
     def _keep(self, task: history.Task) -> None:
         event = self._events[task.id] = task_event(task, self.header.payloads)

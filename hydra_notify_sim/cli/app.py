@@ -1,11 +1,12 @@
 """The command and its sub-commands, each loaded only when it is asked for."""
 
 import importlib
+import sys
 from typing import Any
 
 import click
 
-from hydra_notify_sim import __version__
+from hydra_notify_sim import __version__, errors
 
 COMMANDS = {
     "replay": "Play scenarios against a dispatcher and judge what happened.",
@@ -36,7 +37,16 @@ class LazyGroup(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"hydra_notify_sim.cli.{cmd_name}")
+        try:
+            module = importlib.import_module(f"hydra_notify_sim.cli.{cmd_name}")
+        except ImportError as error:
+            if (error.name or "").startswith("hydra_notify_sim"):
+                raise  # ours, and our fault
+            reason = " ".join(str(error).split())
+            raise errors.EnvironmentFailedError(
+                f"`{cmd_name}` needs a package that {sys.executable} cannot import: {reason}. "
+                "Install what is missing: pip install 'hydra-notify-sim[postgres]' brings everything, libpq included."
+            ) from error
         command = module.command
         if not isinstance(command, click.Command):
             raise TypeError(f"{cmd_name}: {command!r} is no command")

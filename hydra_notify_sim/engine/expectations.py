@@ -14,6 +14,9 @@ from hydra_notify_sim.scenario import expect as wanted
 DUE_TOLERANCE = (-1.0, 2.0)
 """Seconds by which a task's due time may differ (R-backoff)."""
 
+DEPENDENTS_TOLD = 8
+"""Names of dependents in a message about one call; of further ones the number is told."""
+
 
 @dataclass(slots=True)
 class Seen:
@@ -166,10 +169,16 @@ def _wish(wish: wanted.Call | wanted.CallCount) -> str:
         wish.hook or "",
         wish.build or "",
         wish.status.name if wish.status is not None else "",
-        f"with {', '.join(wish.dependents)}" if wish.dependents else "",
+        "" if wish.dependents is None else _with(wish.dependents) or "without dependents",
         wish.ended or "",
     ]
     return " ".join(part for part in parts if part) or "calls"
+
+
+def _with(dependents: Sequence[str]) -> str:
+    more = len(dependents) - DEPENDENTS_TOLD
+    tail = f" and {more} more" if more > 0 else ""
+    return f"with {', '.join(dependents[:DEPENDENTS_TOLD])}{tail}" if dependents else ""
 
 
 def _told(seen: Sequence[Seen], moment: Moment) -> str:
@@ -179,7 +188,8 @@ def _told(seen: Sequence[Seen], moment: Moment) -> str:
 def _tell(call: Seen, moment: Moment) -> str:
     build = "" if call.build is None else moment.nicknames.get(call.build, f"build {call.build}")
     status = f"({statuses.status_name(call.status)})" if call.status is not None else ""
-    return " ".join(part for part in (call.hook, build, status, call.ended) if part)
+    dependents = _with([moment.nicknames.get(id_, f"build {id_}") for id_ in call.dependents])
+    return " ".join(part for part in (call.hook, build, status, dependents, call.ended) if part)
 
 
 def _retries(wishes: Sequence[wanted.Retry], moment: Moment) -> tuple[str, str]:

@@ -27,6 +27,10 @@ class StoryError(errors.UsageError):
     """The story asks for something that cannot be, which only playing it could tell."""
 
 
+class StoryEndsHere(Exception):  # noqa: N818 - not an error: the rest of the story is left out, and `missed` says why
+    """A step cannot be played in this environment, and what follows takes it for granted."""
+
+
 @dataclass
 class Played:
     """What playing a scenario leaves behind, beside the history."""
@@ -87,9 +91,13 @@ class Player:
         """Play the whole story, and let the dispatcher settle at its end."""
         try:
             self.play_steps(self.scenario.story)
+        except StoryEndsHere:
+            pass
         except (StoryError, simulator.ImpossibleActionError) as error:
             if not self._departed:
-                raise
+                if isinstance(error, StoryError):
+                    raise
+                raise StoryError(f"{self._where()}: {error}") from error
             # The dispatcher left the story's path, and this is where the two can no longer be reconciled.
             self.played.missed.append(f"{self._where()}: the story could not go on: {error}")
         self.end()
@@ -223,7 +231,7 @@ class Player:
             reason = f"{self._where()}: a server that is not ours is never restarted"
             self.played.missed.append(reason)
             self._record(history.PointMissed(t=self._now, point="postgres restart", reason=reason))
-            return
+            raise StoryEndsHere
         self._record(history.Fault(t=self._now, fault="postgres restart"))
         self.target.server_closing()
         self._restart_server()
@@ -282,6 +290,8 @@ class Player:
     # Looking
 
     def _expect(self, step: verbs.ExpectStep) -> None:
+        if self.played.missed:
+            return  # What the story expects follows from what was to happen at the point.
         self.target.journal.observe()
         self.played.expectations += expectations.evaluate(step.expect, self._moment(), step.line)
         if step.expect.violated:

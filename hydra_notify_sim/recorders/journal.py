@@ -7,11 +7,16 @@ import psycopg
 
 from hydra_notify_sim import history
 
-_ROWS = """
+ROWS = """
 SELECT id, notificationpendingsince, NULL, NULL, NULL, NULL FROM builds WHERE notificationpendingsince IS NOT NULL
 UNION ALL
 SELECT id, NULL, channel, pluginname, payload, ARRAY[attempts, retry_at] FROM taskretries
 """
+"""All marks and tasks: the one query that the harness adds to what it watches."""
+
+
+_WATCHED = frozenset({"builds", "taskretries"})
+"""Tables in which marks and tasks stand."""
 
 
 class Clock(Protocol):
@@ -53,7 +58,7 @@ class Journal:
             case history.Committed(commit=commit, ok=True):
                 committed = self.history[commit]
                 assert isinstance(committed, history.Commit)
-                if committed.outcomes or committed.rows or committed.restarted:
+                if committed.outcomes or any(row.table in _WATCHED for row in committed.rows):
                     self._stale = True
                 self.on_commit(committed)
             case _:
@@ -75,7 +80,7 @@ class Journal:
             return
         marks: dict[int, int] = {}
         tasks: list[history.Task] = []
-        for id_, mark, channel, plugin, payload, numbers in self.connection.execute(_ROWS):
+        for id_, mark, channel, plugin, payload, numbers in self.connection.execute(ROWS):
             if mark is not None:
                 marks[id_] = mark
             else:

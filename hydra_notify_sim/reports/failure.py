@@ -1,5 +1,6 @@
 """What a person needs to read of a scenario that did not pass, as rows of text with a meaning each."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -14,6 +15,9 @@ Role = Literal["heading", "plain", "quote", "proof", "dim", "bad", "known", "goo
 
 SHOWN_VIOLATIONS = 5
 """Broken promises whose text is shown; further ones of the same scenario are told in a line each."""
+
+UNPROVEN = 15
+"""Lines of the story that are shown, its last ones, where an expectation is not met and nothing else is wrong."""
 
 Proof = dict[int, list[str]]
 """Number of a record to the broken promises that it proves."""
@@ -48,7 +52,7 @@ def rows_of(event: events.ScenarioFinished, *, whole: bool = False) -> Iterator[
         yield from _violation(verdict, names)
     for verdict in violated[SHOWN_VIOLATIONS:]:
         yield Row(f"{verdict.promise} was broken too: {_explained(verdict, names)}", "bad", 2)
-    if violated or whole:
+    if violated or whole or any(not one.met for one in event.expectations):
         yield from _story(event, violated, names, whole=whole)
     yield from _expectations(event)
     for reason in event.not_exercised:
@@ -71,11 +75,11 @@ def _story(
         yield Row("The story", "heading", 2)
         yield from timeline_rows(timeline.fold(told, proof), proof)
         return
-    yield Row("The story so far (> marks what proves it)", "heading", 2)
+    yield Row(f"The story so far{' (> marks what proves it)' if proof else ''}", "heading", 2)
     kept = [one for one in told if not one.minor or not proof.keys().isdisjoint(one.records)]
     if len(violated) == 1:
         proof = {number: [] for number in proof}  # there is no doubt about what it proves
-    yield from timeline_rows(timeline.relevant(timeline.fold(kept, proof), proof), proof)
+    yield from timeline_rows(timeline.relevant(timeline.fold(kept, proof), proof, tail=UNPROVEN), proof)
 
 
 def _violation(verdict: Verdict, names: words.Names) -> Iterator[Row]:
@@ -108,13 +112,16 @@ def _expectations(event: events.ScenarioFinished) -> Iterator[Row]:
 
 def log_rows(log: Iterable[str], last: int = 15) -> Iterator[Row]:
     """Yield the last lines that the dispatcher logged."""
-    logged = list(log)
+    logged = [
+        words.one_line(safe.mask(line), 200) + (f" ({times} times)" if times > 1 else "")
+        for line, times in ((line, sum(1 for _ in same)) for line, same in itertools.groupby(log))
+    ]
     if not logged:
         return
     shown = logged[-last:]
     more = f", the last {last} of {len(logged)} lines" if len(logged) > last else ""
     yield Row(f"What the dispatcher logged{more}", "dim", 2)
-    yield from (Row(words.one_line(safe.mask(line), 200), "dim", 4) for line in shown)
+    yield from (Row(line, "dim", 4) for line in shown)
 
 
 def timeline_rows(

@@ -1,5 +1,6 @@
 """Scenario files into scenarios: all problems of all files in one error, each with its line and column."""
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -166,7 +167,8 @@ def _files(paths: Iterable[Path], problems: list[Problem]) -> list[Path]:
         if not files:
             problems.append(Problem(path, 0, 0, "", "there is no scenario (*.yaml) in this directory"))
         for file in files:
-            found.setdefault(file.resolve(), file)
+            # Not `resolve`, which raises where symbolic links go round in circles; reading says that better.
+            found.setdefault(Path(os.path.realpath(file)), file)
     return list(found.values())
 
 

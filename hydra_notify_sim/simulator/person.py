@@ -138,7 +138,7 @@ class Person:
         transactions, each = (times, 1) if how == "separate" else (1, times)
         for _ in range(transactions):
             with self.world.begin() as transaction:
-                missing = rows.missing(lambda sql, t=transaction: t.run(sql)[0][1], [event])[0]  # type: ignore[misc]
+                missing = rows.missing(lambda sql, t=transaction: t.run(sql)[0][1], [event])[0]  # type: ignore[misc]  # the default binds this turn's transaction
                 notification = Notification(channel, payload, raw=True, missing=missing)
                 written = Written(about=about or channel, notifications=[notification] * each)
                 if how == "rolled back":

@@ -5,233 +5,20 @@ thread, on the stack of the dispatcher that is held there; a crash unwinds that 
 `ports.ProcessGone` and drops the connections without goodbye.
 """
 
-import contextlib
 import logging
-import os
-import socket
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from hydra_notify_sim import errors, history
 from hydra_notify_sim.contract import channels
 from hydra_notify_sim.dispatcher import core, metrics, ports, postgres
 from hydra_notify_sim.recorders.journal import Journal
-from hydra_notify_sim.recorders.recorder import Behaviour, Calls, RecorderPlugin, interested
+from hydra_notify_sim.recorders.recorder import Behaviour, Calls, interested
 from hydra_notify_sim.targets.clock import VirtualClock
+from hydra_notify_sim.targets.in_process_life import Life, MakeDispatcher
 from hydra_notify_sim.targets.points import Points
 
-ARRIVAL_DEADLINE = 10.0
-"""Real seconds in which a committed notification must have reached the listening connection."""
 TURNS_WITHOUT_EFFECT = 200
 """Turns in a row that neither write, call nor receive anything before the dispatcher counts as spinning."""
-READS = frozenset({"load", "marked_builds", "due_task", "next_due"})
-
-MakeDispatcher = Callable[..., core.Dispatcher]
-
-
-class _Life:
-    """One life of the dispatcher: from process start until it is gone."""
-
-    def __init__(self, target: "InProcessTarget", number: int, behaviours: Mapping[str, Behaviour]) -> None:
-        self.target = target
-        self.number = number
-        self.gone = False
-        self.was_up = False
-        self.held = 0
-        self.driving = False
-        self.lose_reply = False
-        self.listening: set[str] = set()
-        self.expected = 0
-        self.effects = 0
-        self._start_up = {"listen": False, "marked_builds": False}
-        self._scanned = 0
-        self._calls_of_event = 0
-        self._retrying = self._retry_next = False
-        self._returned_from: tuple[str, str, int] | None = None
-        self.session = postgres.Session(target.connect, target.release)
-        plugins = [RecorderPlugin(name, behaviours[name], target.calls, self, number) for name in behaviours]
-        self._totals_before = dict(target.metrics.totals)
-        self.counted = dict.fromkeys(target.metrics.totals, 0.0)
-        """The counters as last recorded."""
-        self.dispatcher = target.make_dispatcher(
-            inbox=_Watched(postgres.PostgresInbox(self.session), self),
-            store=_Watched(postgres.PostgresStore(self.session), self),
-            clock=target.clock,
-            plugins=plugins,
-            metrics=target.metrics,
-            payloads=target.payloads,
-        )
-
-    # Points
-
-    def reach(self, point: str, *, plugin: str = "", hook: str = "", number: int | None = None) -> None:
-        """Play what is armed at a point; unwind if the dispatcher was killed there."""
-        if point == "before_call":
-            self.gone_on()
-            self._calls_of_event += 1
-        if point.endswith("_call"):
-            number = self._calls_of_event
-            self.effects += 1
-        if point in {"before_call", "after_call"}:
-            self._at_point(self.target.points.step)
-        if point == "after_call" and number is not None and number < self._calls_expected(hook):
-            # Between two plugins: the dispatcher does first what it does before it goes on to the next one.
-            self._returned_from = (plugin, hook, number)
-        else:
-            self._at_point(lambda: self.target.points.reach(point, plugin=plugin, hook=hook, number=number))
-
-    def gone_on(self) -> None:
-        """Reach the point after a call that was not its event's last, now that the dispatcher goes on."""
-        if self._returned_from is not None:
-            (plugin, hook, number), self._returned_from = self._returned_from, None
-            self._at_point(
-                lambda: self.target.points.reach("after_call", plugin=plugin, hook=hook, number=number)
-            )
-
-    def _calls_expected(self, hook: str) -> int:
-        return 1 if self._retrying else len(self.dispatcher.interested(hook))
-
-    def hold(self, plugin: str) -> None:
-        """Let the story go on while this call stays open."""
-        self._at_point(lambda: self.target.on_hold(plugin))
-
-    def spend(self, seconds: float) -> None:
-        """Let simulated time pass."""
-        self.target.move_time(seconds)
-
-    def _at_point(self, act: Callable[[], None]) -> None:
-        self.held += 1
-        try:
-            act()
-        except Exception as error:
-            # It must not be taken for a plugin's or a port's failure: unwind, and raise it to the engine.
-            self.target.failure = error
-            raise ports.ProcessGone from error
-        finally:
-            self.held -= 1
-        if self.gone:
-            raise ports.ProcessGone
-
-    # Port calls
-
-    def port_call(self, name: str, method: Callable[..., Any], *args: Any) -> Any:
-        """Make one port call, with its points before and after."""
-        if name == "receive":
-            return self._receive(method)
-        if name in READS:
-            self.gone_on()
-        self._before(name)
-        if self.lose_reply:
-            self.lose_reply = False
-            method(*args)
-            self._wrote(name)
-            self.cut()
-            self.target.disconnected(self)
-            raise ports.ConnectionLostError("the scenario cut the connection before the answer was seen")
-        result = method(*args)
-        if name == "due_task":
-            self._retry_next = result is not None
-        elif name == "delete_task":
-            self._retry_next = False
-        self._wrote(name)
-        self._after(name, args)
-        return result
-
-    def _before(self, name: str) -> None:
-        self._at_point(self.target.points.step)
-        if name == "load":
-            self._calls_of_event = 0
-            self._retrying, self._retry_next = self._retry_next, False
-        if name == "connect":
-            self._start_up = {"listen": False, "marked_builds": False}
-            self._scanned = 0
-        elif name in self._start_up:
-            if any(self._start_up.values()):
-                self.reach("between_listen_and_scan")
-        elif name == "load" and not self.dispatcher.up:
-            self._scanned += 1
-            self.reach("during_scan", number=self._scanned)
-        elif name == "clear_marks":
-            self.reach("before_clear")
-        elif name == "store_retry":
-            self.reach("before_store")
-
-    def _after(self, name: str, args: tuple[Any, ...]) -> None:
-        if name == "connect":
-            self.expected = 0
-            self.listening.clear()
-        elif name in self._start_up:
-            self._start_up[name] = True
-            if name == "listen":
-                self.listening.update(args[0])
-        elif name == "clear_marks":
-            self.reach("after_clear")
-        elif name == "store_retry":
-            self.reach("after_store")
-        self._at_point(self.target.points.step)
-
-    def _wrote(self, name: str) -> None:
-        if name not in READS and name not in {"connect", "listen"}:
-            self.effects += 1
-            self.target.journal.changed()
-            self.target.journal.observe()
-
-    def _receive(self, method: Callable[[float], list[ports.Received]]) -> list[ports.Received]:
-        """Receive all that was committed; its arrival is the server's business, and takes a moment."""
-        self.gone_on()
-        if not self.expected:
-            return []
-        received: list[ports.Received] = []
-        while len(received) < self.expected:
-            batch = method(ARRIVAL_DEADLINE)
-            if not batch:
-                raise errors.EnvironmentFailedError(
-                    f"{self.expected - len(received)} notifications did not arrive at the listening connection"
-                    f" within {ARRIVAL_DEADLINE:.0f} s of their commit. Is the server overloaded or stopped?"
-                )
-            received += batch
-        self.expected = 0
-        self.effects += 1
-        self._at_point(self.target.points.step)
-        return received
-
-    def committed(self, commit: history.Commit) -> None:
-        """Expect what the server will now send to the listening connection."""
-        self.expected += sum(notification.channel in self.listening for notification in commit.notifications)
-
-    # The end of connections
-
-    def cut(self) -> None:
-        """Cut both connections as a network does: no goodbye, and nothing passes any more."""
-        for connection in self.session.connections():
-            if not connection.closed:
-                with contextlib.suppress(OSError):
-                    duplicate = socket.socket(fileno=os.dup(connection.fileno()))
-                    duplicate.shutdown(socket.SHUT_RDWR)
-                    duplicate.close()
-        self.listening.clear()
-        self.expected = 0
-
-    def counters(self) -> dict[str, float]:
-        """Return the totals since this life began."""
-        return {name: total - self._totals_before[name] for name, total in self.target.metrics.totals.items()}
-
-
-class _Watched:
-    """A port whose calls are points."""
-
-    def __init__(self, port: object, life: _Life) -> None:
-        self._port = port
-        self._life = life
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        method = getattr(self._port, name)
-
-        def call(*args: Any) -> Any:
-            return self._life.port_call(name, method, *args)
-
-        self.__dict__[name] = call
-        return call
 
 
 class InProcessTarget:
@@ -260,8 +47,9 @@ class InProcessTarget:
         self.points = Points(journal)
         self.calls = Calls(journal)
         self.on_hold: Callable[[str], None] = lambda _plugin: None
-        self._life: _Life | None = None
+        self._life: Life | None = None
         self._lives = 0
+        self._tasks_changed = False
         self.failure: Exception | None = None
         """What went wrong in the steps played at a point, on its way to the engine."""
         self._log = _Log()
@@ -285,7 +73,7 @@ class InProcessTarget:
         self._record(
             history.Starting(t=self._now, life=self._lives, plugins=interested(behaviours, behaviours))
         )
-        self._life = _Life(self, self._lives, behaviours)
+        self._life = Life(self, self._lives, behaviours)
         self.settle()
 
     def stop(self) -> None:
@@ -319,7 +107,7 @@ class InProcessTarget:
         self.disconnected(life)
         self.settle()
 
-    def disconnected(self, life: _Life) -> None:
+    def disconnected(self, life: Life) -> None:
         """Record that the connections are gone."""
         self.journal.observe()
         life.was_up = False
@@ -344,12 +132,16 @@ class InProcessTarget:
         """Take turns until there is nothing left to do."""
         life = self._life
         if life is not None and not life.held and not life.driving:
-            life.dispatcher.wake()
+            if self._tasks_changed:
+                # What the heartbeat does in real time: somebody wrote tasks, or time has passed.
+                self._tasks_changed = False
+                life.dispatcher.wake()
             self._drive(life)
 
     def move_time(self, seconds: float) -> None:
         """Move the clock."""
         self.clock.move(seconds)
+        self._tasks_changed = True
         self._record(history.TimeMoved(t=self._now, seconds=seconds))
 
     def next_due(self) -> float | None:
@@ -371,7 +163,7 @@ class InProcessTarget:
 
     # Driving
 
-    def _drive(self, life: _Life) -> None:
+    def _drive(self, life: Life) -> None:
         life.driving = True
         try:
             spinning = self._take_turns(life)
@@ -394,7 +186,7 @@ class InProcessTarget:
             return
         self._settled(life, spinning)
 
-    def _take_turns(self, life: _Life) -> bool:
+    def _take_turns(self, life: Life) -> bool:
         idle_turns = 0
         dispatcher = life.dispatcher
         while not dispatcher.stopping:
@@ -414,7 +206,7 @@ class InProcessTarget:
                 return True
         return False
 
-    def _settled(self, life: _Life, spinning: bool) -> None:
+    def _settled(self, life: Life, spinning: bool) -> None:
         self.journal.observe()
         self._count(life)
         if spinning:
@@ -430,20 +222,20 @@ class InProcessTarget:
         else:
             self._record(history.Settled(t=self._now))
 
-    def _stopped(self, life: _Life) -> None:
+    def _stopped(self, life: Life) -> None:
         life.session.close()
         self._life = None
         self.journal.observe()
         self._count(life)
         self._record(history.Stopped(t=self._now, life=life.number))
 
-    def _count(self, life: _Life) -> None:
+    def _count(self, life: Life) -> None:
         counters = life.counters()
         if counters != life.counted:
             life.counted = counters
             self._record(history.Counted(t=self._now, counters=counters))
 
-    def _ended(self, life: _Life, error: BaseException) -> None:
+    def _ended(self, life: Life, error: BaseException) -> None:
         life.gone = True
         self._life = None
         self._gone(life)
@@ -451,16 +243,18 @@ class InProcessTarget:
         self._record(history.Ended(t=self._now, life=life.number, exit_status=1, message=message))
         self.calls.cut_off()
 
-    def _gone(self, life: _Life) -> None:
+    def _gone(self, life: Life) -> None:
         life.session.close()
         self.journal.changed()
         self.journal.observe()
 
     def _committed(self, commit: history.Commit) -> None:
+        if any(row.table == "taskretries" for row in commit.rows):
+            self._tasks_changed = True
         if self._life is not None:
             self._life.committed(commit)
 
-    def _living(self, what: str) -> _Life:
+    def _living(self, what: str) -> Life:
         if self._life is None:
             raise errors.UsageError(f"the story wants to {what} a dispatcher that is not running")
         return self._life

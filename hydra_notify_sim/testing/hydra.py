@@ -6,7 +6,7 @@ before they return (docs/decisions/0014-every-step-drains.md), and what a test d
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +16,7 @@ from hydra_notify_sim import checks, errors, history, simulator
 from hydra_notify_sim.checks.verdicts import Judgements
 from hydra_notify_sim.contract import channels
 from hydra_notify_sim.engine import behaviours, events
+from hydra_notify_sim.engine.play import StoryEndsHere
 from hydra_notify_sim.engine.run import Runner
 from hydra_notify_sim.scenario import steps as verbs
 from hydra_notify_sim.scenario import to_yaml
@@ -108,8 +109,9 @@ class Hydra:
         story, self._first = self._first, ()
         if story:
             self.dispatcher.begun = True
-        for step in story:
-            self.play(step)
+        with suppress(StoryEndsHere):  # `judged` says why it could not go on
+            for step in story:
+                self.play(step)
 
     # Plugins
 

@@ -160,6 +160,10 @@ def test_metrics_are_served(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
+        try:
+            socket.create_connection(free.getsockname(), timeout=30).close()
+        except OSError as error:
+            pytest.skip(f"not even the loopback interface is up here: {error}")
     first = finished(connection)
     process = subprocess.Popen(
         arguments(database.dsn, "forever", str(port)),
@@ -175,7 +179,7 @@ def test_metrics_are_served(
                 text = page.read().decode()
         finally:
             process.kill()
-    assert 'notify_plugin_executions_total{channel="build_finished",plugin="prints"} 1.0' in text
+    assert 'notify_plugin_executions{channel="build_finished",plugin="prints"} 1.0' in text
 
 
 def test_a_server_that_is_not_there_is_said_without_the_password(environment: dict[str, str]) -> None:

@@ -93,7 +93,7 @@ class Play:
             )
         )
         if statement is not None:
-            self.connection.execute(*statement)  # type: ignore[arg-type]
+            self.connection.execute(*statement)
         self.journal.record(history.Committed(t=self.clock.now(), commit=number))
 
     def arm(self, name: str, which: str | int | None, action: Callable[[], None]) -> Armed:
@@ -384,7 +384,7 @@ def test_a_dispatcher_that_stalls_is_found(database: Database, kick: bool, monke
     for play in playing(database, make):
         play.start()
         first, second = play.build(), play.build()
-        play.arm("inside_call", "beta", lambda: play.finish(second))  # noqa: B023
+        play.arm("inside_call", "beta", lambda: play.finish(second))  # noqa: B023  # called within this turn of the loop
         play.finish(first, settle=False)
         play.target.settle(kick=kick)
         assert play.verdict("L-no-stall") == "violated"

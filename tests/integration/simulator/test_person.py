@@ -312,7 +312,7 @@ def test_a_lost_connection_is_the_environments_failure(stage: Any) -> None:
 def test_the_connection_has_to_be_in_autocommit_mode(plain: psycopg.Connection[Any]) -> None:
     plain.autocommit = False
     with pytest.raises(errors.UsageError, match="autocommit"):
-        World(plain, lambda _: 0, None)  # type: ignore[arg-type]
+        World(plain, lambda _: 0, None)
 
 
 def test_a_jobset_needs_a_project(stage: Any) -> None:

@@ -207,6 +207,7 @@ def test_no_password_is_shown(run: Run) -> None:
 
 
 def test_with_a_dsn_each_worker_has_a_database_of_its_own(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("xdist")
     files = "@pytest.mark.parametrize('n', range(4))\ndef test_deploys(hydra, n):\n    deploy(hydra)\n"
     with start_server() as server:
         monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)

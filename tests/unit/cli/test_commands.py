@@ -1,5 +1,6 @@
 """The command with a run made by hand: what it says, and every exit code."""
 
+import importlib
 import json
 import os
 import signal
@@ -53,7 +54,7 @@ def finished(
         file=Path("a-build-is-announced.yaml"),
         sentence="A build is announced",
         history=history.History(header, [call] if calls else []),
-        judgements=Judgements((Verdict("B-live", verdict, "so it was", (0,)),), ()),  # type: ignore[arg-type]
+        judgements=Judgements((Verdict("B-live", verdict, "so it was", (0,)),), ()),
         expectations=(),
         not_exercised=not_exercised,
         passed=verdict != "violated" and not not_exercised,
@@ -334,7 +335,7 @@ def test_the_schema_of_a_scenario_is_json(capsys: pytest.CaptureFixture[str]) ->
 
 def run(*arguments: str, **more: object) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "hydra_notify_sim", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, **more)  # type: ignore[call-overload, no-any-return]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, **more)
 
 
 def test_a_closed_pipe_is_no_traceback() -> None:
@@ -365,3 +366,17 @@ def test_help_imports_nothing_heavy() -> None:
 def test_an_output_that_is_not_unicode_is_no_error() -> None:
     ended = run("explain", env={**os.environ, "PYTHONIOENCODING": "ascii"})
     assert ended.returncode == 0, ended.stderr
+
+
+def test_a_package_that_is_missing_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing(name: str) -> None:
+        raise ImportError("no pq wrapper available.\nAttempts made: ...")
+
+    monkeypatch.setattr(importlib, "import_module", missing)
+    assert cli.main(["db"]) == 3
+    said = capsys.readouterr().err
+    assert "`db` needs a package" in said
+    assert "no pq wrapper available." in said
+    assert "Traceback" not in said

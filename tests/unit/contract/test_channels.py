@@ -232,4 +232,4 @@ def test_events_are_values() -> None:
     event = channels.BuildFinished(5, (6,))
     assert len({event, channels.BuildFinished(5, (6,)), channels.BuildFinished(5)}) == 2
     with pytest.raises(AttributeError):
-        event.build = 6  # type: ignore[misc]
+        event.build = 6

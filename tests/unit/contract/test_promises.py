@@ -125,7 +125,7 @@ def test_the_numbers_of_the_contract_are_in_its_texts() -> None:
 def test_promises_are_values() -> None:
     promise = promises.promise("B-clear-own")
     with pytest.raises(dataclasses.FrozenInstanceError):
-        promise.id = "B-other"  # type: ignore[misc]
+        promise.id = "B-other"
     assert pickle.loads(pickle.dumps(promise)) == promise
 
 

@@ -182,9 +182,9 @@ def test_a_container_that_does_not_answer_is_stopped_again(
         return types.SimpleNamespace(ping=lambda: True)
 
     monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent")
-    monkeypatch.setitem(sys.modules, "docker", types.SimpleNamespace(from_env=from_env))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "docker", types.SimpleNamespace(from_env=from_env))
     monkeypatch.setitem(sys.modules, "testcontainers.community.postgres", None)
-    monkeypatch.setitem(sys.modules, module, types.SimpleNamespace(PostgresContainer=Container))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, module, types.SimpleNamespace(PostgresContainer=Container))
     before = Container.stopped
     with pytest.raises(EnvironmentFailedError, match=r"container: .*cannot be reached"):
         start_server(environment={sources.SOURCES_VARIABLE: "container"})

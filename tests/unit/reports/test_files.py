@@ -183,7 +183,7 @@ class TestJUnit:
             replace(violated, name=nasty, log=(nasty,), expectations=(expectation,)),
             OVER,
         )
-        name = ET.fromstring(file.read_bytes()).find(".//testcase").get("name")  # type: ignore[union-attr]
+        name = ET.fromstring(file.read_bytes()).find(".//testcase").get("name")
         assert name is not None
         assert name.endswith("\U0001f600<&]]>")
 

@@ -149,7 +149,7 @@ def on_a_terminal(run: Iterable[events.Event], monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setattr(terminal, "_REFRESH", 0)
     stream = io.StringIO()
-    stream.isatty = lambda: True  # type: ignore[method-assign]
+    stream.isatty = lambda: True
     report = terminal.TerminalReport(stream, width=width)
     for event in run:
         report.take(event)
@@ -178,7 +178,7 @@ def test_a_terminal_of_somebody_who_wants_no_colour_gets_none(
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("NO_COLOR", "1")
     stream = io.StringIO()
-    stream.isatty = lambda: True  # type: ignore[method-assign]
+    stream.isatty = lambda: True
     report = terminal.TerminalReport(stream, width=80)
     for event in whole(started, violated):
         report.take(event)
