@@ -29,7 +29,10 @@ class GithubStatus:
     def post(self, build) -> None:
         """Post one status; what is not 2xx raises, and the dispatcher tries again."""
         status = build.buildstatus if build.finished else None
-        body = {"state": STATES.get(status, "error"), "context": f"{build.project}:{build.jobset}:{build.job}"}
+        body = {
+            "state": STATES.get(status, "error"),
+            "context": f"{build.project}:{build.jobset}:{build.job}",
+        }
         request = urllib.request.Request(  # noqa: S310  # the URL is the administrator's
             self.url + "statuses",
             data=json.dumps(body).encode(),

@@ -18,7 +18,11 @@ def posted(httpserver):
 
 def test_it_posts_what_happened(hydra, github):
     iso = hydra.build(hydra.queue(job="iso.x86_64-linux"), status="failed")
-    assert hydra.calls(plugin=github) == [call.build_queued(iso), call.build_started(iso), call.build_finished(iso, status="failed")]
+    assert hydra.calls(plugin=github) == [
+        call.build_queued(iso),
+        call.build_started(iso),
+        call.build_finished(iso, status="failed"),
+    ]
 
 
 def test_a_502_is_retried(hydra, github, httpserver):
@@ -39,7 +43,8 @@ def test_a_deploy_between_two_plugins_loses_nothing(hydra, github):
     assert hydra.calls(plugin=github)[-1] == call.build_finished(iso, status="succeeded")
 
 
-def test_a_failure_is_posted_once_for_each_build_that_it_takes_along(hydra, github, httpserver):
+@pytest.mark.usefixtures("github")
+def test_a_failure_is_posted_once_for_each_build_that_it_takes_along(hydra, httpserver):
     kernel = hydra.queue("kernel")
     hydra.queue("iso", needs=[kernel])
     hydra.start(kernel)

@@ -23,10 +23,10 @@ class Chat:
         self.told: list[tuple[str, ...]] = []
 
     def build_started(self, build: object) -> None:
-        self.told.append(("started", build.job))  # type: ignore[attr-defined]
+        self.told.append(("started", build.job))
 
     def build_finished(self, build: object, _dependents: list[object]) -> None:
-        self.told.append((build.project, build.jobset, build.job, str(build.buildstatus)))  # type: ignore[attr-defined]
+        self.told.append((build.project, build.jobset, build.job, str(build.buildstatus)))
 
 
 def test_a_plugin_of_ones_own_is_handed_rows_with_their_columns_and_joins(hydra: Hydra) -> None:
@@ -112,7 +112,7 @@ def test_failures_are_stored_and_made_again(hydra: Hydra) -> None:
 def test_recorders_fail_in_the_words_of_the_scenario_language(hydra: Hydra, when: object) -> None:
     iso = hydra.job("iso")
     raises = {"for": iso} if isinstance(when, dict) else when
-    hydra.install(hydra.plugin("flaky", hooks=["build_finished"], raises=raises, takes="3s"))  # type: ignore[arg-type]
+    hydra.install(hydra.plugin("flaky", hooks=["build_finished"], raises=raises, takes="3s"))
     before = hydra.now
     hydra.evaluate(new=[iso])
     hydra.build(iso)
@@ -185,7 +185,7 @@ def test_a_point_that_is_never_reached_fails_the_test(hydra: Hydra) -> None:
 )
 def test_what_cannot_be_is_told_in_one_sentence(hydra: Hydra, wrong: object, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        wrong(hydra)  # type: ignore[operator]
+        wrong(hydra)
 
 
 @pytest.mark.hydra(

@@ -12,7 +12,7 @@ ISO, DOCS = Build(1, "iso"), Build(2, "docs")
 
 
 def made(hook: str = "build_finished", number: int = 1, **facts: object) -> Call:
-    return Call("chat", hook, **{"build": ISO, "ended": "returned", "number": number, **facts})  # type: ignore[arg-type]
+    return Call("chat", hook, **{"build": ISO, "ended": "returned", "number": number, **facts})
 
 
 def test_handles_are_equal_if_they_are_of_the_same_row() -> None:
@@ -94,7 +94,7 @@ def test_what_is_about_neither_is_left_to_pytest() -> None:
 )
 def test_a_word_that_means_nothing_is_refused(wrong: object, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        wrong()  # type: ignore[operator]
+        wrong()
 
 
 def test_the_room_gives_what_it_names() -> None:
