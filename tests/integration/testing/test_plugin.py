@@ -5,12 +5,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
-from hydra_notify_sim.database import start_server
+# Runs within this process forget what they import; what is there already stays, and is quick.
+from hydra_notify_sim import pytest_fixtures, pytest_scenarios  # noqa: F401  # see above
+from hydra_notify_sim.database import Server, start_server
 
 BROKEN = "known-bad:clears-after-the-first-plugin"
 TESTS = """
@@ -206,18 +209,37 @@ def test_no_password_is_shown(run: Run) -> None:
     assert "secret" not in result.stdout.str()
 
 
-def test_with_a_dsn_each_worker_has_a_database_of_its_own(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("xdist")
-    files = "@pytest.mark.parametrize('n', range(4))\ndef test_deploys(hydra, n):\n    deploy(hydra)\n"
-    with start_server() as server:
-        monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
-        result = run(f"--hydra-dsn={server.dsn('farm')}", "-n2", files=files)
-        result.assert_outcomes(passed=4)
-        import psycopg  # noqa: PLC0415  # as a user would look
+@pytest.fixture(scope="module")
+def farm() -> Iterator[Server]:
+    """A server that was not started by the tests that use it."""
+    with start_server() as started:
+        yield started
 
-        with psycopg.connect(server.dsn("postgres")) as connection:
-            names = {name for (name,) in connection.execute("SELECT datname FROM pg_database").fetchall()}
-    assert {"farm_gw0", "farm_gw1"} <= names
+
+def test_with_a_dsn_each_worker_has_a_database_of_its_own(
+    farm: Server, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_XDIST_WORKER", "gw3")
+    files = "def test_deploys(hydra, hydra_database):\n    deploy(hydra)\n    assert 'farm_gw3' in hydra_database.dsn\n"
+    run(f"--hydra-dsn={farm.dsn('farm')}", files=files).assert_outcomes(passed=1)
+    with psycopg.connect(farm.dsn("postgres")) as connection:
+        names = {name for (name,) in connection.execute("SELECT datname FROM pg_database").fetchall()}
+    assert "farm_gw3" in names
+    assert "farm" not in names
+
+
+def test_who_may_not_make_the_workers_database_is_told_what_to_do(
+    farm: Server, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with psycopg.connect(farm.dsn("postgres"), autocommit=True) as connection:
+        connection.execute("CREATE ROLE modest LOGIN")
+    monkeypatch.setenv("PYTEST_XDIST_WORKER", "gw4")
+    dsn = farm.dsn("meadow").replace("//postgres@", "//modest@")
+    result = run(f"--hydra-dsn={dsn}", files="def test_it(hydra): pass\n")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        ["*'meadow_gw4' does not exist and could not be made*needs CREATEDB*meadow_gw0*"]
+    )
 
 
 def test_it_costs_nothing_when_it_is_not_used() -> None:
