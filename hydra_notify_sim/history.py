@@ -46,6 +46,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     versions: dict[str, str] = {}
     """Program to version: hydra_notify_sim, python, postgresql."""
+    records: int | None = None
+    """How many records follow in a saved history, so that one that lost some is not judged. None: not saved yet."""
 
 
 class Notification(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -358,22 +360,28 @@ class SavedHistory:
         """Yield the records.
 
         Raises:
-            HistoryFileError: a line is not a record, or the last one was cut off.
+            HistoryFileError: a line is not a record, the last one was cut off, or some are missing.
 
         """
         decoder: msgspec.json.Decoder[AnyRecord] = msgspec.json.Decoder(AnyRecord)
         with self.path.open("rb") as file:
             file.readline()
+            number = 1
             for number, line in enumerate(file, start=2):
                 if not line.endswith(b"\n"):
                     raise HistoryFileError(
                         f"{self.path}: line {number} was cut off: the history is not whole, so no verdict can be given. "
-                        "Play the scenario again, or remove the line to see how far it goes."
+                        "Play the scenario again."
                     )
                 try:
                     yield decoder.decode(line)
                 except (msgspec.DecodeError, UnicodeDecodeError) as error:
                     raise HistoryFileError(f"{self.path}: line {number} is not a record: {error}") from error
+        if self.header.records is not None and self.header.records != number - 1:
+            raise HistoryFileError(
+                f"{self.path}: {self.header.records} records were saved and {number - 1} are here: the history is not whole, "
+                "so no verdict can be given. Play the scenario again."
+            )
 
 
 def load(path: Path) -> History:
@@ -394,6 +402,9 @@ Source = History | SavedHistory
 def save(source: Source, path: Path) -> None:
     """Write a history as JSON Lines."""
     encoder = msgspec.json.Encoder()
+    header = source.header
+    if isinstance(source, History):
+        header = msgspec.structs.replace(header, records=len(source))
     with path.open("wb") as file:
-        file.write(encoder.encode(source.header) + b"\n")
+        file.write(encoder.encode(header) + b"\n")
         file.writelines(encoder.encode(record) + b"\n" for record in source)

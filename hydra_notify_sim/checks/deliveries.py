@@ -6,7 +6,7 @@ The promises E-*, C-*, B-live, P-arguments, P-missing-row, L-no-stall, L-split, 
 from dataclasses import dataclass
 
 from hydra_notify_sim import history
-from hydra_notify_sim.checks.events import called_event, names_no_row
+from hydra_notify_sim.checks.events import called_event, read
 from hydra_notify_sim.checks.failures import Failures
 from hydra_notify_sim.checks.findings import Findings
 from hydra_notify_sim.checks.ledger import SURPLUS, Booking, Emission, Ledger
@@ -102,7 +102,8 @@ class Deliveries:
             # A mark that appears before the scan is found by it.
             self.ledger.marks_allow_calls(outcome.build for outcome in record.outcomes if outcome.pending)
         self._commits[number] = emissions
-        self._rows_changed(record)
+        if record.rows or record.restarted:
+            self._rows_changed(record)
 
     def _emit(
         self, number: int, record: history.Commit, notification: history.Notification
@@ -119,7 +120,7 @@ class Deliveries:
             event=event,
             owed=world.phase == "up" and not lenient,
             allowed=world.phase in LISTENING,
-            epoch=world.epoch,
+            heard_in=world.epoch if world.phase == "up" else -1,
             busy=record.busy,
             lenient=lenient,
             missing=missing,
@@ -136,19 +137,11 @@ class Deliveries:
     def _read(self, notification: history.Notification) -> tuple[channels.Event | None, bool]:
         """Return the event, None if it is malformed, and whether that is a leniency that the manual leaves open."""
         version = self.world.header.payloads
-        try:
-            event = channels.parse(notification.channel, notification.payload, version)
-        except channels.MalformedPayloadError:
-            trimmed = notification.payload.rstrip("\t\n")
-            if trimmed == notification.payload:
-                return None, False
-            try:
-                return channels.parse(notification.channel, trimmed, version), True
-            except channels.MalformedPayloadError:
-                return None, False
-        if names_no_row(event):
-            return event, False
-        return event, channels.format_payload(event, version) != notification.payload
+        event, written, _ = read(notification.channel, notification.payload, version)
+        if event is not None:
+            return event, written != notification.payload
+        trimmed = notification.payload.rstrip("\t\n")
+        return read(notification.channel, trimmed, version)[0], True
 
     def _may_be_unfinished(self, number: int, event: channels.BuildFinished) -> bool:
         if event.build in self.world.unfinished:
@@ -189,15 +182,13 @@ class Deliveries:
                 if isinstance(event, channels.BuildFinished) and event.build == build:
                     emission.unfinished = True
         for changed in record.rows:
-            if changed.change == "updated":
-                continue
-            row = frozenset({(changed.table, changed.id)})
-            for emission in self.ledger.naming(changed.table, changed.id):
-                if changed.change == "inserted":
+            if changed.change == "inserted":
+                row = frozenset({(changed.table, changed.id)})
+                for emission in self.ledger.missing(changed.table, changed.id):
                     emission.missing -= row
                     emission.never_there -= row
-                else:
-                    emission.missing |= row
+            elif changed.change == "deleted":
+                self.ledger.went_missing(changed.table, changed.id)
 
     # Calls
 

@@ -1,18 +1,33 @@
 """From records to events: what a call's arguments, or a stored task, say; which rows an event names."""
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from hydra_notify_sim import history
 from hydra_notify_sim.contract import channels
 
 
+@lru_cache(maxsize=4096)
+def read(
+    channel: str, payload: str, version: channels.PayloadVersion
+) -> tuple[channels.Event | None, str, str]:
+    """Return a notification's event, how the event would be written, and what is wrong with the payload.
+
+    Without an event the second is empty; with one the third is. Remembers the last few thousand answers, for
+    every family of checks asks.
+    """
+    try:
+        event = channels.parse(channel, payload, version)
+    except channels.MalformedPayloadError as error:
+        return None, "", str(error)
+    # An id beyond any row's was not read as the number it is.
+    return event, payload if names_no_row(event) else channels.format_payload(event, version), ""
+
+
 def task_event(task: history.Task, payloads: channels.PayloadVersion) -> channels.Event | None:
     """Return what a task would call its plugin with; None if it cannot be read (R-poison)."""
-    try:
-        return channels.parse(task.channel, task.payload, payloads)
-    except channels.MalformedPayloadError:
-        return None
+    return read(task.channel, task.payload, payloads)[0]
 
 
 def called_event(hook: str, args: Mapping[str, Any]) -> channels.Event | None:

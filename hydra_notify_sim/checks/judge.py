@@ -2,10 +2,12 @@
 
 import bisect
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from hydra_notify_sim import history
-from hydra_notify_sim.checks.deliveries import Deliveries, OpenCall, Surplus, gone_promise, once_promise
+from hydra_notify_sim.checks.deliveries import Deliveries, Surplus, gone_promise, once_promise
+from hydra_notify_sim.checks.events import read
 from hydra_notify_sim.checks.findings import Findings
 from hydra_notify_sim.checks.life import Life
 from hydra_notify_sim.checks.outcomes import Outcomes
@@ -67,7 +69,7 @@ def that_happened(records: Iterable[history.AnyRecord]) -> Iterator[tuple[int, h
         held.append((number, record))
         if not open_ or len(held) > HELD_MOST:
             open_.clear()
-            yield from _without(refused, held)
+            yield from _without(refused, held) if refused else held
             held.clear()
     yield from _without(refused, held)
 
@@ -92,6 +94,26 @@ class Reader:
         self.retries = Retries(self.world, self.findings, self.deliveries, self._given_up)
         self.life = Life(self.world, self.findings, self.deliveries, self.outcomes)
         self.simulated = Simulated(self.world, self.findings)
+        self._readers: dict[type, Callable[[int, Any], None]] = {
+            history.Called: self._called,
+            history.Returned: self._returned,
+            history.Raised: self._raised,
+            history.CutOff: self._cut_off,
+            history.Commit: self._commit,
+            history.Committed: self._committed,
+            history.Observed: self._observed,
+            history.Settled: self._settled,
+            history.NotSettled: self._settled,
+            history.Kicked: self._kicked,
+            history.Starting: self._starting,
+            history.ServerOpened: self._starting,
+            history.Up: self._up,
+            history.Crashed: self._lost,
+            history.Stopping: self._stopping,
+            history.Stopped: self._stopped,
+            history.Ended: self._ended,
+            history.Disconnected: self._disconnected,
+        }
 
     def _given_up(self, plugin: str, event: channels.Event, by_person: bool) -> None:
         self.deliveries.given_up(plugin, event, by_person=by_person)
@@ -100,53 +122,55 @@ class Reader:
     def read(self, number: int, record: history.AnyRecord) -> None:
         """Take one record in."""
         self.world.now = record.t
-        match record:
-            case history.Called():
-                call = self.deliveries.called(number, record)
-                self.outcomes.called(number, record, call)
-                self.life.called(number, call)
-            case history.Returned() | history.Raised() | history.CutOff():
-                self._call_ended(number, record)
-            case history.Commit():
-                self.retries.commit(record)
-                self.world.update(number, record)
-                self.simulated.commit(number, record)
-                self.outcomes.commit(number, record)
-                self.deliveries.commit(number, record)
-            case history.Committed():
-                commit = self.world.in_flight.get(record.commit)
-                self.world.update(number, record)
-                if commit is not None:
-                    self.outcomes.committed(number, commit, record.commit)
-                    self.deliveries.committed(number, record)
-            case history.Observed():
-                self.world.update(number, record)
-                self.retries.observed(number)
-                self.deliveries.failures.observed(number)
-                self.outcomes.observed(number)
-            case history.Settled() | history.NotSettled():
-                self._settled(number, record)
-            case history.Kicked():
-                self.deliveries.kicked()
-            case _:
-                self._life(number, record)
+        self._readers.get(type(record), self._other)(number, record)
 
-    def _call_ended(self, number: int, record: history.Returned | history.Raised | history.CutOff) -> None:
-        call: OpenCall | None
-        match record:
-            case history.Returned():
-                call = self.deliveries.returned(record)
-                if call is not None:
-                    self.outcomes.returned(number, record, call)
-                    self.retries.returned(number, call)
-            case history.Raised():
-                call = self.deliveries.raised(number, record)
-                if call is not None:
-                    self.outcomes.raised(number, record, call)
-                    self.retries.raised(number, record, call)
-            case history.CutOff():
-                self.life.cut_off()
-                self.outcomes.cut_off(number, record, self.deliveries.cut_off(record))
+    def _other(self, number: int, record: history.AnyRecord) -> None:
+        self.world.update(number, record)
+
+    def _called(self, number: int, record: history.Called) -> None:
+        call = self.deliveries.called(number, record)
+        self.outcomes.called(number, record, call)
+        self.life.called(number, call)
+
+    def _returned(self, number: int, record: history.Returned) -> None:
+        call = self.deliveries.returned(record)
+        if call is not None:
+            self.outcomes.returned(number, record, call)
+            self.retries.returned(number, call)
+
+    def _raised(self, number: int, record: history.Raised) -> None:
+        call = self.deliveries.raised(number, record)
+        if call is not None:
+            self.outcomes.raised(number, record, call)
+            self.retries.raised(number, record, call)
+
+    def _cut_off(self, number: int, record: history.CutOff) -> None:
+        self.life.cut_off()
+        self.outcomes.cut_off(number, record, self.deliveries.cut_off(record))
+
+    def _commit(self, number: int, record: history.Commit) -> None:
+        self.retries.commit(record)
+        self.world.update(number, record)
+        self.simulated.commit(number, record)
+        self.outcomes.commit(number, record)
+        self.deliveries.commit(number, record)
+
+    def _committed(self, number: int, record: history.Committed) -> None:
+        commit = self.world.in_flight.get(record.commit)
+        self.world.update(number, record)
+        if commit is not None:
+            self.outcomes.committed(number, commit, record.commit)
+            self.deliveries.committed(number, record)
+
+    def _observed(self, number: int, record: history.Observed) -> None:
+        self.world.update(number, record)
+        self.retries.observed(number)
+        self.deliveries.failures.observed(number)
+        self.outcomes.observed(number)
+
+    def _kicked(self, number: int, record: history.Kicked) -> None:
+        del number, record
+        self.deliveries.kicked()
 
     def _settled(self, number: int, record: history.Settled | history.NotSettled) -> None:
         in_time = isinstance(record, history.Settled)
@@ -158,33 +182,33 @@ class Reader:
             self.outcomes.settled(number)
             self.life.settled(number)
 
-    def _life(self, number: int, record: history.AnyRecord) -> None:
-        match record:
-            case history.Starting() | history.ServerOpened():
-                self.world.update(number, record)
-                if self.world.phase == "starting":
-                    self._begins(number, record)
-            case history.Up():
-                self.world.update(number, record)
-                self.life.came_up()
-            case history.Stopping():
-                self.life.stopping(number)
-            case history.Stopped():
-                self.life.stopped(number, record)
-                self._lost(number, record)
-            case history.Ended():
-                self.life.ended(number, record)
-                self.retries.ended(number)
-                self._lost(number, record)
-            case history.Crashed():
-                self._lost(number, record)
-            case history.Disconnected():
-                self.life.disconnected(number, record)
-                self._lost(number, record)
-                if not record.server_closed:
-                    self._begins(number, record)
-            case _:
-                self.world.update(number, record)
+    def _starting(self, number: int, record: history.Starting | history.ServerOpened) -> None:
+        self.world.update(number, record)
+        if self.world.phase == "starting":
+            self._begins(number, record)
+
+    def _up(self, number: int, record: history.Up) -> None:
+        self.world.update(number, record)
+        self.life.came_up()
+
+    def _stopping(self, number: int, record: history.Stopping) -> None:
+        del record
+        self.life.stopping(number)
+
+    def _stopped(self, number: int, record: history.Stopped) -> None:
+        self.life.stopped(number, record)
+        self._lost(number, record)
+
+    def _ended(self, number: int, record: history.Ended) -> None:
+        self.life.ended(number, record)
+        self.retries.ended(number)
+        self._lost(number, record)
+
+    def _disconnected(self, number: int, record: history.Disconnected) -> None:
+        self.life.disconnected(number, record)
+        self._lost(number, record)
+        if not record.server_closed:
+            self._begins(number, record)
 
     def _lost(self, number: int, record: history.AnyRecord) -> None:
         self.deliveries.lost(number, record)
@@ -206,12 +230,7 @@ class Reader:
         for number, record in that_happened(source):
             if isinstance(record, history.Commit):
                 for notification in record.notifications:
-                    try:
-                        event = channels.parse(
-                            notification.channel, notification.payload, source.header.payloads
-                        )
-                    except channels.MalformedPayloadError:
-                        continue
+                    event = read(notification.channel, notification.payload, source.header.payloads)[0]
                     if event in emitted:
                         emitted[event].append((number, world.phase in LISTENING))
             elif not isinstance(record, history.Observed):

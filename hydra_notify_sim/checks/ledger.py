@@ -23,8 +23,8 @@ class Emission:
     """Emitted while up: it must have been handled by the next settled moment (E-live, C-live, B-live)."""
     allowed: bool
     """Emitted while up or starting: a call for it has a cause."""
-    epoch: int = 0
-    """`World.epoch` as it was emitted: of an earlier one nobody can tell whether it was heard."""
+    heard_in: int = -1
+    """`World.epoch` if it was emitted while up; of any other one nobody can tell whether it was heard."""
     place: int = 0
     """Its place among the transaction's notifications."""
     busy: bool = False
@@ -114,6 +114,8 @@ class Booking:
     """Whether no other cause was at hand."""
     maybe_retry: bool = False
     """Whether it may be a retry of a failed call."""
+    either: bool = False
+    """Booked on an emission, and may as well be the retry of a task that is due."""
     since: int = -1
     """Record of the earliest emission that may be its cause; -1: its cause may be another."""
     repeat: bool = False
@@ -132,7 +134,9 @@ class Ledger:
         self._touched: dict[channels.Event, None] = {}
         self._failing: dict[Key, None] = {}
         self._owed: list[Emission] = []
+        self._unindexed: list[Emission] = []
         self._by_row: dict[tuple[str, str], list[Emission]] = {}
+        self._missing: dict[tuple[str, str], list[Emission]] = {}
         self._alike: dict[tuple[str, object], dict[channels.Event, None]] = {}
 
     # Emissions
@@ -143,13 +147,34 @@ class Ledger:
         self._account(event).emissions.append(emission)
         if emission.owed:
             self._owed.append(emission)
-        self._alike.setdefault((event.channel, first_id(event)), {})[event] = None
-        for row in rows_named(event):
-            self._by_row.setdefault(row, []).append(emission)
+        self._unindexed.append(emission)
+        for row in emission.missing:
+            self._missing.setdefault(row, []).append(emission)
 
     def naming(self, table: str, id_: str) -> Iterable[Emission]:
         """Return the open emissions that name a row."""
+        self._index()
         return self._by_row.get((table, id_), ())
+
+    def went_missing(self, table: str, id_: str) -> None:
+        """Take in that a row was deleted that open emissions may name."""
+        row = (table, id_)
+        for emission in self.naming(table, id_):
+            if row not in emission.missing:
+                emission.missing |= {row}
+                self._missing.setdefault(row, []).append(emission)
+
+    def missing(self, table: str, id_: str) -> Iterable[Emission]:
+        """Return the open emissions that name a row which did not exist when they were emitted."""
+        return self._missing.get((table, id_), ())
+
+    def _index(self) -> None:
+        for emission in self._unindexed:
+            event = emission.event
+            self._alike.setdefault((event.channel, first_id(event)), {})[event] = None
+            for row in rows_named(event):
+                self._by_row.setdefault(row, []).append(emission)
+        self._unindexed.clear()
 
     def owed(self) -> list[Emission]:
         """Return the emissions that are open and must be answered, in their order."""
@@ -158,6 +183,7 @@ class Ledger:
 
     def resembling(self, plugin: str, event: channels.Event) -> list[Emission]:
         """Return the unanswered emissions that a call with slightly wrong arguments may have been meant for."""
+        self._index()
         found = []
         for alike in self._alike.get((event.channel, first_id(event)), ()):
             account = self.accounts.get(alike)
@@ -178,7 +204,7 @@ class Ledger:
         first, must = account.unanswered(plugin)
         tasks = self._world.tasks_of.get((plugin, event), {})
         maybe_retry = bool(balance.rights or tasks)
-        due = any(task.due <= self._world.now + 1 for task in tasks.values())
+        due = bool(tasks) and any(task.due <= self._world.now + 1 for task in tasks.values())
         retry_first = due and balance.rights > 0 and must is None
         if must is None and balance.marks and not retry_first:
             balance.marks -= 1
@@ -191,14 +217,17 @@ class Ledger:
             alone = not balance.marks and not maybe_retry
             alone = alone and not balance.mixed
             since = first.record if alone else -1
-            old = first.epoch != self._world.epoch
-            certain = alone and chosen is first and not old
-            balance.mixed = balance.mixed or due or chosen is not first or old
+            one_of_many = chosen is not first or (
+                first.heard_in != self._world.epoch and account.unanswered(plugin)[0] is not None
+            )
+            certain = alone and not one_of_many
+            balance.mixed = balance.mixed or due or one_of_many
             return Booking(
                 "emission",
                 chosen,
                 certain=certain,
                 maybe_retry=maybe_retry,
+                either=due,
                 since=since,
             )
         if balance.rights:
@@ -219,11 +248,13 @@ class Ledger:
 
     def returned(self, plugin: str, event: channels.Event, booking: Booking) -> None:
         """Book a success."""
+        if not booking.maybe_retry:
+            return
         balance = self._account(event).balance(plugin)
         if booking.cause == "retry" and not booking.repeat:
             balance.undeleted += 1
             balance.failed = max(0, balance.failed - 1)
-        if booking.maybe_retry and self._world.reconnecting and self.tasks((plugin, event)):
+        if self._world.reconnecting and self.tasks((plugin, event)):
             # Its connections were gone before it could delete the task.
             balance.rights += 1
             balance.repeatable += 1
@@ -238,7 +269,7 @@ class Ledger:
         balance.from_emission = booking.cause == "emission"
         if booking.emission is not None:
             booking.emission.failed.add(plugin)
-        if booking.cause != "retry" and owed:
+        if booking.cause != "retry" and owed and not booking.either:
             balance.failed += 1
             self._failing[plugin, event] = None
 
@@ -333,7 +364,9 @@ class Ledger:
                 del self.accounts[event]
         self._touched.clear()
         self._failing = {key: None for key in self._failing if self._still_failing(key)}
+        self._unindexed.clear()
         self._by_row.clear()
+        self._missing.clear()
         self._alike.clear()
         self._owed = []
         for emission in flying:

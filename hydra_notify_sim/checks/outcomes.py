@@ -8,6 +8,7 @@ from typing import Any
 
 from hydra_notify_sim import history
 from hydra_notify_sim.checks.deliveries import OpenCall
+from hydra_notify_sim.checks.events import read
 from hydra_notify_sim.checks.findings import Findings
 from hydra_notify_sim.checks.marks import Marks
 from hydra_notify_sim.checks.tracked import EventSeen, Shown, Tracked, Version
@@ -95,11 +96,9 @@ class Outcomes:
         world = self.world
         if world.phase not in LISTENING:
             return
-        try:
-            event = channels.parse("build_finished", notification.payload, world.header.payloads)
-        except channels.MalformedPayloadError:
+        event = read("build_finished", notification.payload, world.header.payloads)[0]
+        if not isinstance(event, channels.BuildFinished):
             return
-        assert isinstance(event, channels.BuildFinished)
         if event.build in world.unfinished:
             self._tested.setdefault("B-unfinished", number)
             return

@@ -1,6 +1,7 @@
 """What the simulated queue runner and evaluator themselves must keep: the promises Q-* and P-format."""
 
 from hydra_notify_sim import history
+from hydra_notify_sim.checks.events import read
 from hydra_notify_sim.checks.findings import Findings
 from hydra_notify_sim.checks.world import World
 from hydra_notify_sim.contract import channels, transactions
@@ -23,26 +24,22 @@ class Simulated:
 
     def commit(self, number: int, record: history.Commit) -> None:
         """Judge one transaction."""
-        self._format(number, record)
         self._transaction(number, record)
         self._never_started(number, record)
-        self._cached_once(number, record)
-        self._restart(number, record)
+        if record.notifications:
+            self._format(number, record)
+            self._cached_once(number, record)
+        if record.restarted:
+            self._restart(number, record)
 
     def _format(self, number: int, record: history.Commit) -> None:
         for notification in record.notifications:
             if notification.raw or notification.channel not in channels.CHANNELS:
                 continue
             self.findings.exercise("P-format", number)
-            try:
-                event = channels.parse(notification.channel, notification.payload, self.world.header.payloads)
-                problem = (
-                    "it is not written as it should be"
-                    if channels.format_payload(event, self.world.header.payloads) != notification.payload
-                    else ""
-                )
-            except channels.MalformedPayloadError as error:
-                problem = str(error)
+            _, written, problem = read(notification.channel, notification.payload, self.world.header.payloads)
+            if not problem and written != notification.payload:
+                problem = "it is not written as it should be"
             if problem:
                 self.findings.violate(
                     "P-format",
@@ -107,12 +104,13 @@ class Simulated:
             return
         for notification in record.notifications:
             if notification.channel in {"build_started", "step_finished"} and not notification.raw:
-                build = int(notification.payload.split("\t")[0])
+                build = _number(notification.payload.partition("\t")[0])
                 self._built.add(build)
                 if build in self._never_built:
                     self._started_anyway(number, self._never_built[build], build)
 
     def _started_anyway(self, number: int, substituted: int, build: int) -> None:
+        self.findings.exercise("Q-substituted", number)
         self.findings.violate(
             "Q-substituted",
             f"{self.world.build(build)} was substituted or already valid: the simulator should emit build_finished only; it also emitted "
@@ -121,15 +119,16 @@ class Simulated:
         )
 
     def _cached_once(self, number: int, record: history.Commit) -> None:
-        seen: set[tuple[str, str]] = set()
+        seen: set[tuple[int, str]] = set()
         newest = self._newest_evaluation
         for notification in record.notifications:
             if notification.channel not in channels.CACHED_CHANNELS or notification.raw:
                 continue
             self.findings.exercise("Q-cached-once", number)
-            evaluation, _, build = notification.payload.partition("\t")
+            named, _, build = notification.payload.partition("\t")
+            evaluation = _number(named)
             # All of an evaluation is emitted in one transaction, so an older one's may not come again.
-            old = evaluation.isdigit() and int(evaluation) <= self._newest_evaluation
+            old = 0 <= evaluation <= self._newest_evaluation
             if (evaluation, build) in seen or old:
                 self.findings.violate(
                     "Q-cached-once",
@@ -138,12 +137,10 @@ class Simulated:
                     [number],
                 )
             seen.add((evaluation, build))
-            newest = max(newest, int(evaluation) if evaluation.isdigit() else 0)
+            newest = max(newest, evaluation)
         self._newest_evaluation = newest
 
     def _restart(self, number: int, record: history.Commit) -> None:
-        if not record.restarted:
-            return
         self.findings.exercise("Q-restart", number)
         for row in record.rows:
             if row.table == "builds" and row.change == "updated":
@@ -151,7 +148,12 @@ class Simulated:
                 if extra or "finished" not in {column.lower() for column in row.columns}:
                     self.findings.violate(
                         "Q-restart",
-                        f"a restart should reset `finished` and `isCachedBuild` and nothing else; of {self.world.build(int(row.id))} it "
+                        f"a restart should reset `finished` and `isCachedBuild` and nothing else; of {self.world.build(_number(row.id))} it "
                         f"changed {', '.join(row.columns) or 'nothing'}.",
                         [number],
                     )
+
+
+def _number(text: str) -> int:
+    """Return an id; -1 if it is none (then P-format says so)."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else -1

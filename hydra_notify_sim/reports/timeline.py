@@ -55,6 +55,8 @@ class _Writer:
         self.line_of_commit: dict[int, int] = {}
         self.open_calls: dict[int, tuple[history.Called, int]] = {}
         self.marks: Mapping[int, int] = {}
+        self.just_marked: set[int] = set()
+        """Builds marked by outcomes since the rows were last observed."""
         self.tasks: Mapping[int, history.Task] = {}
         self.counters: Mapping[str, float] = {}
 
@@ -100,6 +102,7 @@ class _Writer:
         )
 
     def commit(self, record: history.Commit) -> str:
+        self.just_marked.update(one.build for one in record.outcomes if one.pending)
         action = record.action.replace("_", " ")
         text = action
         if record.about and record.about != action:
@@ -145,7 +148,12 @@ class _Writer:
         tasks = {task.id: task for task in record.tasks}
         changes: list[str] = []
         marked = [self.names.build(one) for one in record.marks if one not in self.marks]
-        cleared = [self.names.build(one) for one in self.marks if one not in record.marks]
+        cleared = [
+            self.names.build(one)
+            for one in dict.fromkeys([*self.marks, *sorted(self.just_marked)])
+            if one not in record.marks
+        ]
+        self.just_marked.clear()
         if marked:
             changes.append(f"marked: {words.listed(marked)}")
         if cleared:

@@ -331,7 +331,8 @@ class ProcessTarget:
                     f"{messages.PLUGINS_VARIABLE} names? {self._last_words(life)}"
                 )
             self.exchange.pump(TICK)
-            if life.child.exited:
+            # One that ends right after its last recorder has connected did come up: that is told when it is next looked at.
+            if life.child.exited and names - set(self.exchange.hellos):
                 self._ended(life)
                 raise LifeGone
         self._ever_connected = True

@@ -98,6 +98,19 @@ def test_what_is_no_history_is_2(tmp_path: Path, content: str, capsys: pytest.Ca
     assert str(file) in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("kept", [1, 4, 6])
+def test_a_history_that_lost_whole_records_is_2(
+    kept: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = saved(tmp_path / "good", *called(1), SETTLED)
+    whole = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(whole[:kept]))
+    assert cli.main(["check", str(file)]) == 2
+    assert f"7 records were saved and {kept - 1} are here" in capsys.readouterr().out
+    file.write_text("".join([*whole[:5], *whole[6:]]))
+    assert cli.main(["check", str(file)]) == 2
+
+
 def test_expectations_are_shown_as_they_were_found(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
