@@ -9,6 +9,9 @@ from hydra_notify_sim.scenario import steps as verbs
 from hydra_notify_sim.testing.handles import Build, Evaluation
 from hydra_notify_sim.testing.words import made
 
+__tracebackhide__ = True
+"""Pytest shows a failure where the test is, not in here."""
+
 
 class Actions(ABC):
     """The actions of `Hydra` on builds that exist; each settles before it returns."""

@@ -9,6 +9,9 @@ from hydra_notify_sim import errors
 from hydra_notify_sim.contract import channels, statuses
 from hydra_notify_sim.testing.handles import Build, Evaluation, plugin_name
 
+__tracebackhide__ = True
+"""Pytest shows a failure where the test is, not in here."""
+
 ENDINGS = ("returned", "raised", "cut off", "open")
 """How a call ended: ``cut off``, the dispatcher was lost in it; ``open``, it has not ended."""
 

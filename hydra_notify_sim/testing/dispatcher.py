@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from hydra_notify_sim.testing.hydra import Hydra
 
 
+__tracebackhide__ = True
+"""Pytest shows a failure where the test is, not in here."""
+
+
 class PointNotReachedError(AssertionError):
     """The dispatcher never came to a point at which something was to happen, so the test tested nothing."""
 

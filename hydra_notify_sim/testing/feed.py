@@ -13,6 +13,9 @@ from collections.abc import Iterator
 from hydra_notify_sim.engine.play import Player
 from hydra_notify_sim.scenario.steps import StepBase
 
+__tracebackhide__ = True
+"""Pytest shows a failure where the test is, not in here."""
+
 
 class Feed:
     """Hands steps to a player; returns from each when it is done, or its call is held."""

@@ -29,6 +29,9 @@ from hydra_notify_sim.testing.feed import Feed
 from hydra_notify_sim.testing.handles import Build, Evaluation, Plugin, plugin_name
 from hydra_notify_sim.testing.words import made, read
 
+__tracebackhide__ = True
+"""Pytest shows a failure where the test is, not in here."""
+
 Seconds = float | int | str
 """A number of seconds, or as in a scenario: ``"6s"``, ``"2m"``, ``"26.5h"``."""
 
@@ -440,6 +443,10 @@ class Hydra(Actions):
         told_step = self.story.begins(step)
         try:
             self._feed.play(step, may_be_held=any(plugin.holds for plugin in self._given.plugins.values()))
+        except errors.UsageError as error:
+            raise error.with_traceback(
+                None
+            ) from None  # what the test asked for is what is wrong, not the engine
         finally:
             self.story.ends(told_step)
 

@@ -9,6 +9,9 @@ from hydra_notify_sim.dispatcher import plugins, rows
 from hydra_notify_sim.scenario.model import GivenPlugin
 from hydra_notify_sim.testing.handles import Plugin
 
+__tracebackhide__ = True
+"""Pytest shows a failure where the test is, not in here."""
+
 _ROWS: dict[str, type[rows.Row]] = {
     "build": rows.Build,
     "step": rows.Step,

@@ -8,6 +8,9 @@ from pydantic import BaseModel, ValidationError
 from hydra_notify_sim import errors
 from hydra_notify_sim.scenario.points import Point
 
+__tracebackhide__ = True
+"""Pytest shows a failure where the test is, not in here."""
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
