@@ -36,7 +36,8 @@ class Farm:
         self.number += 1
         return kind(t=self.now, **fields)
 
-    def _commit(self, action: str, *notes: tuple[str, str], **fields: Any) -> Iterator[history.AnyRecord]:
+    def commit(self, action: str, *notes: tuple[str, str], **fields: Any) -> Iterator[history.AnyRecord]:
+        """Write and announce."""
         notifications = tuple(history.Notification(channel, payload) for channel, payload in notes)
         number = self.number
         yield self._a(
@@ -81,15 +82,15 @@ class Farm:
         about = f"b{build}"
         stop = int(self.now)
         rows = (history.RowChange("inserted", "builds", str(build), about),)
-        yield from self._commit("evaluation", ("build_queued", str(build)), rows=rows, fault="one job")
+        yield from self.commit("evaluation", ("build_queued", str(build)), rows=rows, fault="one job")
         yield from self._told("build_queued", build, finished=0)
-        yield from self._commit("insert_step", ("step_started", f"{build}\t1"), about=about)
-        yield from self._commit("announce_started", ("build_started", str(build)), about=about)
+        yield from self.commit("insert_step", ("step_started", f"{build}\t1"), about=about)
+        yield from self.commit("announce_started", ("build_started", str(build)), about=about)
         yield from self._told("build_started", build, finished=0)
-        yield from self._commit("finish_step", ("step_finished", f"{build}\t1\t-"), about=about)
+        yield from self.commit("finish_step", ("step_finished", f"{build}\t1\t-"), about=about)
         outcome = history.Outcome(build, 0, stop - 1, stop, pending=True)
-        yield from self._commit("mark_finished", outcomes=(outcome,), about=about)
-        yield from self._commit("announce_finished", ("build_finished", str(build)), about=about)
+        yield from self.commit("mark_finished", outcomes=(outcome,), about=about)
+        yield from self.commit("announce_finished", ("build_finished", str(build)), about=about)
         shown = {"finished": 1, "buildstatus": 0, "starttime": stop - 1, "stoptime": stop}
         yield from self._told("build_finished", build, **shown)
         yield self.observed()
@@ -98,7 +99,7 @@ class Farm:
         """Let a person store tasks, due in a year."""
         due = T0 + 365 * 86_400
         rows = tuple(history.RowChange("inserted", "taskretries", str(n)) for n in range(count))
-        yield from self._commit("insert", rows=rows, fault="by hand")
+        yield from self.commit("insert", rows=rows, fault="by hand")
         task = history.Task
         self.tasks = tuple(task(n, "build_queued", "github", str(10**6 + n), 1, due) for n in range(count))
 
@@ -129,7 +130,7 @@ def with_tasks() -> Iterator[history.AnyRecord]:
     for build in range(1, 51):
         outcome = history.Outcome(build, 0, 1, 2, pending=True)
         farm.marks[build] = 2
-        yield from farm._commit("mark_finished", outcomes=(outcome,), fault="mark_only")  # noqa: SLF001
+        yield from farm.commit("mark_finished", outcomes=(outcome,), fault="mark_only")
     for build in itertools.count(51):
         yield from farm.build(build)
         yield from farm.settled()

@@ -112,6 +112,7 @@ class Marks:
         interested = self.world.interested("build_finished")
         return (
             seen is not None
+            and tracked.present.shown is not None
             and tracked.id in self.world.marks
             and self._should_clear(tracked, seen, interested)
         )

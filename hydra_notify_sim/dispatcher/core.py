@@ -271,8 +271,9 @@ class Dispatcher:
     def drop(self, task: ports.Task, why: str) -> None:
         """Give a task up, and say so."""
         LOG.error("dropped the retry of %s %s for %s: %s", task.channel, task.payload, task.plugin, why)
-        self.store.delete_task(task)
+        # Counted first: if the answer to the deletion is lost, it is gone all the same.
         self.metrics.plugin_drop(task.channel, task.plugin)
+        self.store.delete_task(task)
 
     def _due_after(self, attempts: int) -> int:
         return int(self.clock.now()) + retries.delay(attempts)

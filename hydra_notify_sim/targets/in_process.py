@@ -194,10 +194,10 @@ class InProcessTarget:
             busy = dispatcher.turn()
             if life.gone:
                 return False
-            if dispatcher.up and not life.was_up:
+            if dispatcher.up and not life.was_up and not life.unaware:
                 life.was_up = True
                 self._record(history.Up(t=self._now, life=life.number))
-            if not busy:
+            if not busy and not life.unaware:
                 life.gone_on()
                 return False
             progress = (life.effects, len(dispatcher.waiting)) != before

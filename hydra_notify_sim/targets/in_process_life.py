@@ -57,7 +57,8 @@ class Life:
         self.lose_reply = False
         self.listening: set[str] = set()
         self.expected = 0
-        self._cut = False
+        self.unaware = False
+        """The connections are gone, and the dispatcher has not seen it yet."""
         self.effects = 0
         self._start_up = {"listen": False, "marked_builds": False}
         self._scanned = 0
@@ -175,7 +176,7 @@ class Life:
     def _after(self, name: str, args: tuple[Any, ...]) -> None:
         if name == "connect":
             self.expected = 0
-            self._cut = False
+            self.unaware = False
             self.listening.clear()
         elif name in self._start_up:
             self._start_up[name] = True
@@ -196,11 +197,11 @@ class Life:
     def _receive(self, method: Callable[[float], list[ports.Received]]) -> list[ports.Received]:
         """Receive all that was committed; its arrival is the server's business, and takes a moment."""
         self.gone_on()
-        if not self.expected and not self._cut:
+        if not self.expected and not self.unaware:
             return []
-        if self._cut:
+        if self.unaware:
             # What a dispatcher that waits on its socket sees at once.
-            self._cut = False
+            self.unaware = False
             return method(0.0)
         received: list[ports.Received] = []
         while len(received) < self.expected:
@@ -232,7 +233,7 @@ class Life:
                     duplicate.close()
         self.listening.clear()
         self.expected = 0
-        self._cut = True
+        self.unaware = True
 
     def counters(self) -> dict[str, float]:
         """Return the totals since this life began."""

@@ -316,3 +316,31 @@ def test_e_order_an_equal_emission_that_nobody_had_to_answer_does_not_count(solo
     solo.deliver("build_finished", 5)
     solo.settle()
     assert not solo.judge().violated
+
+
+def test_e_order_an_equal_emission_from_before_a_loss_may_not_have_been_heard(story: Any) -> None:
+    story.start()
+    story.notify("build_started", "5")
+    story.disconnect()
+    story.notify("build_queued", "5")
+    story.notify("build_started", "5")
+    story.up()
+    story.deliver("build_queued", 5)
+    story.deliver("build_started", 5)
+    story.settle()
+    assert not story.judge().violated
+
+
+def test_e_order_a_mark_and_its_emission_while_starting_are_two_causes(solo: Any) -> None:
+    """The scan finds the mark, the notification is heard too, and once more by hand."""
+    solo.start(up=False)
+    solo.finish(5)
+    solo.notify("build_queued", "6")
+    solo.notify("build_finished", "5")
+    solo.deliver("build_finished", 5)
+    solo.deliver("build_finished", 5)
+    solo.up()
+    solo.deliver("build_queued", 6)
+    solo.deliver("build_finished", 5)
+    solo.settle()
+    assert not solo.judge().violated

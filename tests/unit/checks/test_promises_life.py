@@ -280,3 +280,14 @@ def test_l_split_put_together_again(solo: Any) -> None:
     solo.clear(5, 6, 7)
     solo.settle()
     assert solo.judge()["L-split"].records == (sent, call)
+
+
+def test_l_stop_an_unfinished_dependent_keeps_its_mark(solo: Any) -> None:
+    solo.start()
+    solo.finish(5, 5, 6, status="failed")
+    solo.stopping(busy=True)
+    solo.restart(6)
+    solo.call("github", "build_finished", 5, 5, 6)
+    solo.clear(5)
+    solo.stopped()
+    assert not solo.judge().violated

@@ -400,3 +400,34 @@ def test_a_task_that_was_inserted_may_be_gone_before_rows_are_seen(story: Any) -
     story.drop(task)
     story.settle()
     assert not story.judge().violated
+
+
+def test_r_stored_a_retry_that_looks_like_the_call_of_an_event_that_calls_nobody(solo: Any) -> None:
+    """The retry of an older outcome fails; the new outcome's main build is restarted before its event is handled."""
+    solo.start()
+    solo.finish(5)
+    solo.fail("github", "build_finished", 5)
+    solo.clear(5)
+    solo.settle()
+    solo.restart(5)
+    solo.wait(1)
+    solo.finish(5, status="failed")
+    solo.raised(solo.begin("github", "build_finished", 5))
+    solo.requeue(1, 2)
+    solo.restart(5)
+    solo.settle()
+    assert not solo.judge().violated
+
+
+def test_r_delete_the_retry_came_before_the_emission_that_it_was_booked_on(solo: Any) -> None:
+    solo.start()
+    solo.notify("build_queued", "5")
+    solo.fail("github", "build_queued", 5)
+    solo.settle()
+    solo.wait(2)
+    solo.notify("build_queued", "5")
+    solo.call("github", "build_queued", 5)
+    solo.drop(1)
+    solo.fail("github", "build_queued", 5)
+    solo.settle()
+    assert not solo.judge().violated
