@@ -452,7 +452,10 @@ class Hydra(Actions):
 
     def close(self) -> None:
         """Put everything away, whatever state it is in."""
-        self._put_away.close()
+        try:
+            self._feed.end()
+        finally:
+            self._put_away.close()
 
     def __enter__(self) -> Self:
         return self

@@ -288,3 +288,16 @@ def test_the_parts_go_with_the_whole(
     hydra.settle()
     assert hydra.calls(chat) == [call.build_finished(hydra.builds["iso"], status="succeeded")]
     assert hydra_database.connection.execute("SELECT finished FROM builds").fetchall() == [(1,)]
+
+
+@pytest.mark.hydra(dispatcher="reference-process")
+def test_a_dispatcher_that_is_a_process_calls_the_tests_own_plugin(hydra: Hydra) -> None:
+    chat = Chat()
+    plugin = hydra.install(chat)
+    iso = hydra.queue("iso")
+    hydra.dispatcher.crash()
+    hydra.build(iso)
+    assert hydra.calls(plugin) == []
+    hydra.dispatcher.start()
+    assert hydra.calls(plugin) == [call.build_finished(iso, status="succeeded")]
+    assert chat.told == [("nixpkgs", "trunk", "iso", "0")]

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -129,6 +130,24 @@ def test_compares(hydra):
             "*hydra's story*",
         ]
     )
+
+
+def test_a_test_that_fails_while_a_call_is_held_leaves_nothing_behind(run: Run) -> None:
+    result = run(
+        files="""
+def test_fails(hydra):
+    hydra.install(hydra.plugin("slow", hooks=["build_finished"], holds=True))
+    hydra.build(hydra.queue("iso"))
+    assert [c.ended for c in hydra.calls("slow")] == ["returned"]
+
+def test_goes_on(hydra):
+    deploy(hydra)
+"""
+    )
+    result.assert_outcomes(passed=1, failed=1)
+    assert [
+        thread.name for thread in threading.enumerate() if thread.name.startswith("hydra-notify-sim")
+    ] == []
 
 
 def test_scenario_files_are_tests(run: Run) -> None:
