@@ -120,7 +120,6 @@ class Deliveries:
             event=event,
             owed=world.phase == "up" and not lenient,
             allowed=world.phase in LISTENING,
-            heard_in=world.epoch if world.phase == "up" else -1,
             busy=record.busy,
             lenient=lenient,
             missing=missing,

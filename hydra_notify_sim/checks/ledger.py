@@ -23,8 +23,6 @@ class Emission:
     """Emitted while up: it must have been handled by the next settled moment (E-live, C-live, B-live)."""
     allowed: bool
     """Emitted while up or starting: a call for it has a cause."""
-    heard_in: int = -1
-    """`World.epoch` if it was emitted while up; of any other one nobody can tell whether it was heard."""
     place: int = 0
     """Its place among the transaction's notifications."""
     busy: bool = False
@@ -217,8 +215,9 @@ class Ledger:
             alone = not balance.marks and not maybe_retry
             alone = alone and not balance.mixed
             since = first.record if alone else -1
+            # Of an emission that need not be answered nobody can tell whether the call was for an equal one after it.
             one_of_many = chosen is not first or (
-                first.heard_in != self._world.epoch and account.unanswered(plugin)[0] is not None
+                not chosen.must and account.unanswered(plugin)[0] is not None
             )
             certain = alone and not one_of_many
             balance.mixed = balance.mixed or due or one_of_many

@@ -344,3 +344,18 @@ def test_e_order_a_mark_and_its_emission_while_starting_are_two_causes(solo: Any
     solo.deliver("build_finished", 5)
     solo.settle()
     assert not solo.judge().violated
+
+
+def test_e_order_two_equal_emissions_of_which_either_may_have_called_nobody(solo: Any) -> None:
+    """The main build is restarted, and finished again when the second of them is handled."""
+    solo.start()
+    solo.finish(5)
+    solo.notify("build_queued", "6")
+    solo.notify("build_finished", "5")
+    solo.restart(5)
+    solo.deliver("build_queued", 6)
+    solo.wait(1)
+    solo.mark(5)
+    solo.deliver("build_finished", 5)
+    solo.settle()
+    assert not solo.judge().violated
