@@ -1,9 +1,18 @@
-"""Sets up this project's own tests: a cache of their own, no hypothesis database, subprocesses that find the package."""
+"""Sets up this project's own tests: no hypothesis database, subprocesses that find the package, pytest's own tester.
+
+The fixtures come from the installed package's entry point, as they do for users. A checkout that is tested without
+having been installed has none; then the plugin is named here.
+"""
 
 import os
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from hypothesis import settings
+
+pytest_plugins = ["pytester"]
+if not any(point.name == "hydra_notify_sim" for point in entry_points(group="pytest11")):
+    pytest_plugins.append("hydra_notify_sim.pytest_plugin")
 
 settings.register_profile("project", database=None, deadline=None)
 settings.load_profile("project")

@@ -1,9 +1,9 @@
-"""Runs all benchmarks, or those named: ``python -m benchmarks [scenarios] [checks] [replay]``."""
+"""Runs all benchmarks, or those named: ``python -m benchmarks [scenarios] [replay] [checks] [fixtures]``."""
 
 import importlib
 import sys
 
-ALL = ("scenarios", "replay", "checks")
+ALL = ("scenarios", "replay", "checks", "fixtures")
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,11 @@ def play(database: Database) -> Iterator[Callable[..., events.ScenarioFinished]]
 
     yield play_one
     environment.forget_connections()
+
+
+@pytest.fixture
+def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """Give pytest's own tester; in a checkout that was never installed it is told of our plugin (see conftest.py)."""
+    if not entry_points(group="pytest11", name="hydra_notify_sim"):
+        monkeypatch.setenv("PYTEST_PLUGINS", "hydra_notify_sim.pytest_plugin")
+    return pytester

@@ -10,7 +10,7 @@ from hydra_notify_sim.contract.statuses import Status
 from hydra_notify_sim.scenario import parts
 from hydra_notify_sim.scenario import payloads as written
 from hydra_notify_sim.scenario import steps as verbs
-from hydra_notify_sim.scenario.model import Scenario
+from hydra_notify_sim.scenario.model import GivenBuild, Scenario
 from hydra_notify_sim.targets.target import Clock, Target
 
 ENDS_WITHOUT_A_STEP = frozenset({Status.unsupported_system, Status.cached_failure})
@@ -63,20 +63,7 @@ class Actors:
     def set_the_scene(self) -> None:
         """Make the builds that are given: those that no evaluation queues have their rows before the story begins."""
         for nickname, given in self._in_order_of_need():
-            build = self.world.build(
-                nickname,
-                job=given.job or "",
-                name=given.name or "",
-                needs=[self._builds[needed] for needed in given.needs],
-                steps=given.steps,
-                system=given.system,
-                outputs=given.outputs,
-                products=given.products,
-                metrics=dict(given.metrics),
-            )
-            self._builds[nickname] = build
-            self.ids[nickname] = build.id
-            self.nicknames[build.id] = nickname
+            self.add(nickname, given)
         queued = self._queued_by_the_story()
         there = [
             nickname
@@ -89,6 +76,29 @@ class Actors:
             kinds.setdefault((given.finished, given.pending), []).append(self._builds[nickname])
         for (finished, pending), builds in kinds.items():
             self._person.insert_builds(builds, finished=finished, pending=pending, actor="harness")
+
+    def add(self, nickname: str, given: GivenBuild, *, jobset: str = "") -> simulator.Build:
+        """Reserve the id of a build, after those that it needs; ``jobset``, if it is not the scenario's."""
+        build = self.world.build(
+            nickname,
+            job=given.job or "",
+            name=given.name or "",
+            jobset=jobset,
+            needs=[self._builds[needed] for needed in given.needs],
+            steps=given.steps,
+            system=given.system,
+            outputs=given.outputs,
+            products=given.products,
+            metrics=dict(given.metrics),
+        )
+        self._builds[nickname] = build
+        self.ids[nickname] = build.id
+        self.nicknames[build.id] = nickname
+        return build
+
+    def build(self, nickname: str) -> simulator.Build:
+        """Return what the simulator knows of a build."""
+        return self._builds[nickname]
 
     def reconnected(self, connection: psycopg.Connection[Any]) -> None:
         """Go on with another connection, after the server was restarted."""

@@ -11,14 +11,15 @@ Decide = Callable[[str, Mapping[str, Any], int], str | None]
 
 def of(scenario: Scenario, ids: Mapping[str, int]) -> dict[str, Behaviour]:
     """Return the behaviour of each plugin; ``ids`` is nickname of a build to its id, filled as the story goes on."""
-    return {name: _behaviour(plugin, scenario, ids) for name, plugin in scenario.given.plugins.items()}
+    return {name: behaviour(plugin, scenario, ids) for name, plugin in scenario.given.plugins.items()}
 
 
-def _behaviour(plugin: GivenPlugin, scenario: Scenario, ids: Mapping[str, int]) -> Behaviour:
-    behaviour = Behaviour(hooks=tuple(plugin.hooks), takes=plugin.takes, holds=plugin.holds)
+def behaviour(plugin: GivenPlugin, scenario: Scenario, ids: Mapping[str, int]) -> Behaviour:
+    """Return the behaviour of one plugin."""
+    made = Behaviour(hooks=tuple(plugin.hooks), takes=plugin.takes, holds=plugin.holds)
     if plugin.raises is not None:
-        behaviour.raises = _decision(plugin.raises, scenario, ids)
-    return behaviour
+        made.raises = _decision(plugin.raises, scenario, ids)
+    return made
 
 
 def _decision(raises: Raises, scenario: Scenario, ids: Mapping[str, int]) -> Decide:

@@ -90,7 +90,7 @@ class Player:
     def play(self) -> Played:
         """Play the whole story, and let the dispatcher settle at its end."""
         try:
-            self._play_all(self.scenario.story)
+            self.play_steps(self.scenario.story)
         except StoryEndsHere:
             pass
         except (StoryError, simulator.ImpossibleActionError) as error:
@@ -100,9 +100,13 @@ class Player:
                 raise StoryError(f"{self._where()}: {error}") from error
             # The dispatcher left the story's path, and this is where the two can no longer be reconciled.
             self.played.missed.append(f"{self._where()}: the story could not go on: {error}")
+        self.end()
+        return self.played
+
+    def end(self) -> None:
+        """Let the dispatcher settle for the last time; points that it was never held at are noted."""
         self.target.settle()
         self._note_missed()
-        return self.played
 
     @property
     def _departed(self) -> bool:
@@ -113,7 +117,8 @@ class Player:
 
     # One step after the other
 
-    def _play_all(self, steps: Iterable[verbs.StepBase]) -> None:
+    def play_steps(self, steps: Iterable[verbs.StepBase]) -> None:
+        """Play steps one after the other; while a call is held, the next ones are taken from here too."""
         outer, self._story = self._story, _one_by_one(steps)
         try:
             for step in self._story:
@@ -139,7 +144,7 @@ class Player:
         if not hook and point.name in points.CALL_POINTS and isinstance(step, FINISHES):
             # What such a step is about; the calls for its build_started and step_finished come before.
             hook = "build_finished"
-        armed = Armed(point.name, point.which, lambda: self._play_all(step.do), hook=hook)
+        armed = Armed(point.name, point.which, lambda: self.play_steps(step.do), hook=hook)
         self._armed.append((self.target.points.arm(armed), step.line))
 
     def _note_missed(self) -> None:

@@ -48,7 +48,7 @@ class Options:
 
 
 @dataclass(slots=True)
-class _Stage:
+class Stage:
     """One scenario being played: all that has to be put away afterwards."""
 
     target: Target
@@ -115,7 +115,7 @@ class Runner:
         begun = time.monotonic()
         try:
             with ExitStack() as put_away:
-                stage = self._set_up(path, scenario, document, put_away)
+                stage = self.set_up(path, scenario, document, put_away)
                 played = stage.player.play()
                 log = tuple(stage.target.log())
             judgements = checks.judge(stage.written)
@@ -126,11 +126,12 @@ class Runner:
             return events.ScenarioFailed(path.stem, path, scenario.scenario, lost, self._command(path))
         except Exception as error:  # noqa: BLE001  # told to the person with what to report, and the run goes on
             return events.ScenarioFailed(path.stem, path, scenario.scenario, error, self._command(path))
-        return self._finished(
+        return self.finished(
             loaded, stage, played, judgements=judgements, log=log, seconds=time.monotonic() - begun
         )
 
-    def _set_up(self, path: Path, scenario: Scenario, document: str, put_away: ExitStack) -> _Stage:
+    def set_up(self, path: Path, scenario: Scenario, document: str, put_away: ExitStack) -> Stage:
+        """Make a clean database, a target and the actors ready; what they hold is given back by ``put_away``."""
         environment = self.environment
         environment.clean()
         choice = self.choice if scenario.given.dispatcher != "process" else self.choice.as_process()
@@ -148,7 +149,7 @@ class Runner:
             actors.reconnected(environment.connection)
 
         actors.set_the_scene()
-        return _Stage(
+        return Stage(
             target,
             Player(
                 scenario, target, actors, plugins, restart_server if environment.database.server.own else None
@@ -213,16 +214,17 @@ class Runner:
             },
         )
 
-    def _finished(
+    def finished(
         self,
         loaded: Loaded,
-        stage: _Stage,
+        stage: Stage,
         played: Played,
         *,
         judgements: Judgements,
         log: tuple[str, ...],
         seconds: float,
     ) -> events.ScenarioFinished:
+        """Return the event for a scenario that was played and judged."""
         path, scenario, _ = loaded
         broken = [v.promise for v in judgements.verdicts if v.verdict == "violated"]
         wanted = {promise for expect, _ in played.violated for promise in expect.violated or ()}

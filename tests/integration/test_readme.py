@@ -56,7 +56,7 @@ def test_the_known_bad_dispatcher_is_caught_by_the_command_shown() -> None:
 
 
 def test_the_plugin_is_one(capsys: pytest.CaptureFixture[str]) -> None:
-    (source,) = _blocks("python")
+    _, source = _blocks("python")
     names: dict[str, type] = {}
     exec(source, names)
     plugin = PythonPlugin(names["Chat"]())
@@ -64,6 +64,17 @@ def test_the_plugin_is_one(capsys: pytest.CaptureFixture[str]) -> None:
     build = type("Row", (), {"project": "nixpkgs", "jobset": "trunk", "job": "hello", "buildstatus": 0})()
     plugin.call("build_finished", {"build": build, "dependents": []})
     assert capsys.readouterr().out == "nixpkgs:trunk:hello 0, 0 with it\n"
+
+
+def test_the_test_passes_with_the_plugin_of_the_example(pytester: pytest.Pytester) -> None:
+    pytest.importorskip("pytest_httpserver")
+    source, _ = _blocks("python")
+    example = ROOT / "examples" / "github-status"
+    fixture = (example / "tests" / "test_github_status.py").read_text().partition("def posted")[0]
+    pytester.makepyfile(
+        github_status=(example / "github_status.py").read_text(), conftest=fixture, test_readme=source
+    )
+    pytester.runpytest_inprocess("-p", "no:cacheprovider", "-W", "error").assert_outcomes(passed=1)
 
 
 def test_every_command_of_the_table_exists() -> None:

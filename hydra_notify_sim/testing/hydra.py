@@ -1,0 +1,482 @@
+"""The ``hydra`` of a test: a Hydra database, the programs that write it, and a dispatcher, behind one object.
+
+Each action is a step of the scenario language, played by the engine as a scenario's steps are; so actions settle
+before they return (docs/decisions/0014-every-step-drains.md), and what a test did can be saved as a scenario.
+"""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from hydra_notify_sim import checks, errors, history, simulator
+from hydra_notify_sim.checks.verdicts import Judgements
+from hydra_notify_sim.contract import channels
+from hydra_notify_sim.engine import behaviours, events
+from hydra_notify_sim.engine.play import StoryEndsHere
+from hydra_notify_sim.engine.run import Runner
+from hydra_notify_sim.scenario import steps as verbs
+from hydra_notify_sim.scenario import to_yaml
+from hydra_notify_sim.scenario.model import Given, GivenBuild, GivenPlugin, Raises, Scenario
+from hydra_notify_sim.testing import plugins, seen, told, verdict, words
+from hydra_notify_sim.testing.actions import Actions
+from hydra_notify_sim.testing.comparisons import Call, StoredRetry
+from hydra_notify_sim.testing.dispatcher import At, Dispatcher
+from hydra_notify_sim.testing.feed import Feed
+from hydra_notify_sim.testing.handles import Build, Evaluation, Plugin, plugin_name
+from hydra_notify_sim.testing.words import made, read
+
+__tracebackhide__ = True
+"""Pytest shows a failure where the test is, not in here."""
+
+Seconds = float | int | str
+"""A number of seconds, or as in a scenario: ``"6s"``, ``"2m"``, ``"26.5h"``."""
+
+
+class Hydra(Actions):
+    """A clean Hydra database with a queue runner, an evaluator, a person at the web page, and a dispatcher.
+
+    The dispatcher starts with the first action, with the plugins installed by then. Actions return when it has
+    done what they caused; one that is down is not waited for.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        *,
+        name: str,
+        tell: verdict.Tell,
+        path: Path = Path("test.py"),
+        payloads: channels.PayloadVersion = channels.DEFAULT_PAYLOADS,
+        jobset: str = "nixpkgs:trunk",
+        violated: Iterable[str] = (),
+        scenario: Scenario | None = None,
+        command: str = "",
+    ) -> None:
+        """Make the database clean; fixtures do this.
+
+        Args:
+            runner: what plays steps on a server, with a dispatcher and a profile.
+            name: the test's name.
+            tell: writes the story of a broken promise.
+            path: the test's file.
+            payloads: the form of eval_added and eval_failed.
+            jobset: the jobset of builds that name no other.
+            violated: promises that the test means to break.
+            scenario: what is played first, by `begin`; its jobset and payloads count.
+            command: what runs the test again.
+
+        """
+        self._begun = time.monotonic()
+        self._runner = runner
+        self._path = path
+        self._name = name
+        self._tell = tell
+        self._command = command
+        self._violated = frozenset(violated)
+        self._given = made(Given, jobset=jobset, payloads=payloads) if scenario is None else scenario.given
+        self._first = () if scenario is None else scenario.story
+        # A scenario in the making: builds and plugins are added to what is given, and its story is `story`.
+        self._scenario = Scenario.model_construct(
+            scenario=told.words(name) if scenario is None else scenario.scenario,
+            why="",
+            exercises=() if scenario is None else scenario.exercises,
+            known={} if scenario is None else scenario.known,
+            given=self._given,
+            story=self._first,
+        )
+        with ExitStack() as put_away:
+            self._stage = stage = runner.set_up(path, self._scenario, "", put_away)
+            self._put_away = put_away.pop_all()
+        self._player, self._written = stage.player, stage.written
+        self.target = stage.target
+        """The dispatcher as the engine drives it."""
+        self._actors = stage.player.actors
+        self._feed = Feed(stage.player)
+        self.story = told.Story()
+        """What the test did so far, for `save`."""
+        self._handles = seen.Handles()
+        self.builds: dict[str, Build] = {}
+        """The builds by nickname: those of a scenario's story, and those that the test made."""
+        for nickname in self._actors.ids:
+            self._hold(nickname)
+        self._own: list[str] = []
+        self._judged_at = -1
+        self.dispatcher = Dispatcher(self)
+        """The dispatcher under test: ``start``, ``stop``, ``crash``, ``restart``, ``lose_connection``."""
+
+    def begin(self) -> None:
+        """Play the scenario that the test begins with, if there is one; done before the test's function is called."""
+        story, self._first = self._first, ()
+        if story:
+            self.dispatcher.begun = True
+        with suppress(StoryEndsHere):  # `judged` says why it could not go on
+            for step in story:
+                self.play(step)
+
+    # Plugins
+
+    def install(self, plugin: object, name: str | None = None) -> Plugin:
+        """Install a plugin: an object with methods named after the channels, or what `plugin` returned.
+
+        A dispatcher that is running is restarted, as a person would restart it to load a plugin. Before a scenario
+        is played (marker ``hydra_scenario``) it takes the place of the scenario's plugin of that name. ``name`` is the
+        object's ``name`` or its class's by default.
+
+        Raises:
+            PluginError: the object has no hook.
+            UsageError: there is a plugin of this name already.
+
+        """
+        code: plugins.Code | None = None
+        if isinstance(plugin, plugins.RecorderPlugin):
+            handle: Plugin = plugin
+            given = plugin.given
+        elif isinstance(plugin, Plugin):
+            raise errors.UsageError(f"{plugin.name} is installed already")
+        else:
+            handle, code = plugins.of_object(plugin, name)
+            given = GivenPlugin(hooks=handle.hooks)
+        of_the_story = bool(self._first) and handle.name not in self._own
+        if handle.name in self._given.plugins and not of_the_story:
+            raise errors.UsageError(
+                f"there is a plugin {handle.name!r} already; give one of them another name, for tasks are stored under it"
+            )
+        behaviour = behaviours.behaviour(given, self._scenario, self._actors.ids)
+        if code is not None:
+            behaviour.code = code
+            self._own.append(handle.name)
+        self._given.plugins[handle.name] = given
+        self._player.behaviours[handle.name] = behaviour
+        if self.target.alive:
+            self.dispatcher.restart()
+        return handle
+
+    def plugin(
+        self,
+        name: str,
+        *,
+        hooks: Sequence[str] | Literal["all"] = "all",
+        raises: str | int | Mapping[str, Any] | None = None,
+        takes: Seconds = 0,
+        holds: bool = False,
+    ) -> Plugin:
+        """Return a recorder without code of its own, to be installed; it does what a scenario's plugins can do.
+
+        Args:
+            name: its name.
+            hooks: the hooks that it has.
+            raises: ``"always"``; a number, so many calls from the first; or ``{"for": build, "first": 1,
+                "message": "502"}``.
+            takes: seconds of simulated time that each call takes.
+            holds: its calls do not return until `release`; steps that follow are played meanwhile.
+
+        Raises:
+            UsageError: one of them cannot be so.
+
+        """
+        plugins.check_name(name)
+        when: Any = raises
+        if isinstance(raises, int):
+            when = {"first": raises}
+        elif isinstance(raises, Mapping):
+            when = dict(raises)
+            if "for" in when:
+                builds = when["for"] if isinstance(when["for"], list | tuple) else [when["for"]]
+                when["for"] = [self._nickname(build) for build in builds]
+        fails = None if when is None else read(Raises, when)
+        given = made(GivenPlugin, hooks=hooks, raises=fails, takes=takes, holds=holds)
+        return plugins.RecorderPlugin(name, given)
+
+    def release(self, plugin: object) -> None:
+        """Let the held call of a plugin return; it holds no more calls."""
+        name = plugin_name(plugin)
+        if name not in self._given.plugins:
+            raise errors.UsageError(
+                f"there is no plugin {name!r} to release; there are {', '.join(self._given.plugins) or 'none'}"
+            )
+        self.play(made(verbs.Release, release=name))
+
+    # The evaluator
+
+    def job(
+        self,
+        job: str | None = None,
+        *,
+        jobset: str | None = None,
+        needs: Iterable[Build] = (),
+        steps: int = 1,
+        system: str = "x86_64-linux",
+        outputs: Sequence[str] = ("out",),
+        products: int = 0,
+        metrics: Mapping[str, float] | None = None,
+    ) -> Build:
+        """Return a build that no evaluation has queued yet, for `evaluate`; nothing is written.
+
+        Args:
+            job: name of the job, such as ``iso.x86_64-linux``; None: one is made up.
+            jobset: ``project:name``, if it is not the test's.
+            needs: builds whose failure takes this one along.
+            steps: steps that building it takes.
+            system: the platform that it is built on.
+            outputs: names of its outputs.
+            products: how many products a success leaves.
+            metrics: metrics that a success leaves.
+
+        """
+        nickname = told.nickname(job or "build", self._taken)
+        given = made(
+            GivenBuild,
+            job=job,
+            needs=[self._nickname(needed) for needed in needs],
+            steps=steps,
+            system=system,
+            outputs=list(outputs),
+            products=products,
+            metrics={name: float(value) for name, value in (metrics or {}).items()},
+        )
+        if jobset is not None and jobset != self._given.jobset:
+            self.story.untellable = f"it has builds of two jobsets, {self._given.jobset} and {jobset}"
+        self._actors.add(nickname, given, jobset=jobset or "")
+        self._given.builds[nickname] = given
+        return self._hold(nickname)
+
+    def queue(self, job: str | None = None, **about: Any) -> Build:
+        """Let the evaluator find one new build; what is said of it is what `job` takes. Return it, queued."""
+        build = self.job(job, **about)
+        self.play(made(verbs.Evaluate, evaluate={"new": [build.nickname]}))
+        return build
+
+    def evaluate(
+        self,
+        *,
+        new: Iterable[Build | str] = (),
+        cached: Iterable[Build] = (),
+        unchanged: bool = False,
+        fails: bool | str = False,
+        fetch_fails: bool | str = False,
+        error_changed: bool = False,
+    ) -> Evaluation | None:
+        """Let the evaluator run, and return the evaluation; None if it writes none.
+
+        Args:
+            new: builds to queue: from `job`, or names of jobs.
+            cached: builds that exist: found finished, or still queued.
+            unchanged: the inputs are as they were.
+            fails: the evaluation fails, with this message or one made up.
+            fetch_fails: fetching an input fails.
+            error_changed: the flag of payloads 2026-09.
+
+        """
+        fresh = [self.job(build) if isinstance(build, str) else build for build in new]
+        known = list(cached)
+        said: dict[str, Any] = {
+            "new": [self._nickname(build) for build in fresh],
+            "cached": [self._nickname(build) for build in known],
+            "unchanged": unchanged,
+            "fails": fails,
+            "fetch_fails": fetch_fails,
+            "error_changed": error_changed,
+        }
+        writes = not (unchanged or fails or fetch_fails)
+        name = told.nickname("evaluation", self._taken) if writes else None
+        if name:
+            said["name"] = name
+        self.play(made(verbs.Evaluate, evaluate=said))
+        if not name:
+            return None
+        evaluation = Evaluation(self._actors.evaluation_ids[name], name, (*fresh, *known))
+        self._handles.evaluations[evaluation.id] = evaluation
+        return evaluation
+
+    # Time
+
+    def settle(self) -> None:
+        """Let the dispatcher do all that it has to do; needed only after writing to the database oneself.
+
+        Raises:
+            PromiseBrokenError: it does not settle.
+
+        """
+        self.target.journal.changed()
+        unmet = len(self._player.played.expectations)
+        self.play(made(verbs.Settle, settle=True))
+        for expectation in self._player.played.expectations[unmet:]:
+            raise verdict.PromiseBrokenError(f"the dispatcher does not settle: {expectation.found}")
+
+    @property
+    def now(self) -> float:
+        """Unix seconds of the simulated clock."""
+        return self.target.journal.now
+
+    # Points
+
+    def at(self, point: str, which: int | str | Plugin | None = None, *, hook: str | None = None) -> At:
+        """Choose a point of the dispatcher's work, at which something is to happen once.
+
+        ``with hydra.at("after_call", 1, hook="build_finished").crash(): …`` - while the block runs, the dispatcher
+        crashes when it gets there. The block fails if it never does.
+
+        Args:
+            point: ``before_call``, ``inside_call``, ``after_call``, ``before_clear``, ``after_clear``,
+                ``before_store``, ``after_store``, ``between_listen_and_scan``, ``during_scan`` or ``point``.
+            which: of a call: a plugin, or the number among the calls of one event, from 1. Of ``during_scan`` and
+                ``point``: a number, from 1.
+            hook: only while it works on an event of this channel.
+
+        """
+        plugin = plugin_name(which) if isinstance(which, Plugin) else which
+        return At(self, words.point(point, plugin, hook))
+
+    # Looking
+
+    def calls(self, plugin: object = None, hook: str | None = None) -> list[Call]:
+        """Return the calls so far, in their order: all, or those of a plugin or hook."""
+        name = None if plugin is None else plugin_name(plugin)
+        if name is not None and name not in self._given.plugins:
+            raise errors.UsageError(
+                f"there is no plugin {name!r}; there are {', '.join(self._given.plugins) or 'none'}"
+            )
+        if hook is not None and hook not in channels.CHANNELS:
+            raise errors.UsageError(
+                f"there is no hook {hook!r}; the hooks are {', '.join(channels.CHANNELS)}"
+            )
+        return [
+            found
+            for found in seen.calls(self._written, self._handles)
+            if (name is None or found.plugin == name) and (hook is None or found.hook == hook)
+        ]
+
+    def retries(self) -> list[StoredRetry]:
+        """Return the failed calls that wait to be made again, the one that is due first at the beginning."""
+        self.target.journal.changed()
+        self.target.journal.observe()
+        return seen.retries(self.target.journal.tasks, self.now, self._handles, self._given.payloads)
+
+    def marks(self) -> list[Build]:
+        """Return the builds that carry a mark: finished, and not announced to everybody yet."""
+        self.target.journal.changed()
+        self.target.journal.observe()
+        return [self._handles.build(id_) for id_ in sorted(self.target.journal.marks)]
+
+    @property
+    def log(self) -> Sequence[str]:
+        """What the dispatcher logged."""
+        return self.target.log()
+
+    @property
+    def history(self) -> history.History:
+        """Everything that happened, as the judge sees it."""
+        return self._written
+
+    @property
+    def world(self) -> simulator.World:
+        """What the simulator's own parts share (`simulator.QueueRunner`, `simulator.Evaluator`)."""
+        return self._actors.world
+
+    # Judging
+
+    def check(self) -> Judgements:
+        """Judge what happened so far. Every test is judged at its end by itself.
+
+        Raises:
+            PromiseBrokenError: a promise was broken, or one that the test means to break was not.
+
+        """
+        event = self.judged()
+        self._judged_at = len(self._written)
+        if complaint := verdict.complain(event, self._violated, self._tell):
+            raise verdict.PromiseBrokenError(complaint)
+        return event.judgements
+
+    def end(self) -> None:
+        """Let what is held go, let the dispatcher settle, and judge, unless nothing happened since the last time."""
+        self._feed.end()
+        self._player.end()
+        if len(self._written) != self._judged_at:
+            self.check()
+
+    def judged(self) -> events.ScenarioFinished:
+        """Return the run so far with all verdicts, for reports."""
+        event = self._runner.finished(
+            (self._path, self._scenario, ""),
+            self._stage,
+            self._player.played,
+            judgements=checks.judge(self._written),
+            log=tuple(self.log),
+            seconds=time.monotonic() - self._begun,
+        )
+        return replace(event, command=self._command)
+
+    def save(self, path: str | Path) -> Path:
+        """Write what the test did as a scenario, and return the file's path.
+
+        Plugins with code of their own become recorders whose calls fail as often as theirs did.
+
+        Raises:
+            NotTellableError: the scenario language cannot say it.
+
+        """
+        event = self.judged()
+        scenario = told.as_scenario(
+            self.story,
+            self._given,
+            self._written,
+            verdict.broken(event) or verdict.exercised(event),
+            sentence=self._scenario.scenario,
+            why=f"Written from the test {self._name}.",
+            own=self._own,
+        )
+        file = Path(path)
+        file.write_text(to_yaml(scenario), encoding="utf-8")
+        return file
+
+    # Steps
+
+    def play(self, step: verbs.StepBase) -> None:
+        """Play one step of the scenario language; every action comes through here."""
+        if not self.dispatcher.begun and not isinstance(step, verbs.Dispatcher):
+            self.dispatcher.start()
+        told_step = self.story.begins(step)
+        try:
+            self._feed.play(step, may_be_held=any(plugin.holds for plugin in self._given.plugins.values()))
+        except errors.UsageError as error:
+            raise error.with_traceback(
+                None
+            ) from None  # what the test asked for is what is wrong, not the engine
+        finally:
+            self.story.ends(told_step)
+
+    def close(self) -> None:
+        """Put everything away, whatever state it is in."""
+        try:
+            self._feed.end()
+        finally:
+            self._put_away.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _hold(self, nickname: str) -> Build:
+        known = self._actors.build(nickname)
+        build = self.builds[nickname] = self._handles.builds[known.id] = Build(known.id, nickname, known)
+        return build
+
+    def _nickname(self, build: object) -> str:
+        if not isinstance(build, Build) or self._handles.builds.get(build.id) is not build:
+            raise errors.UsageError(
+                f"{build!r} is no build of this hydra; give a handle that its queue, job or evaluate returned"
+            )
+        return build.nickname
+
+    @property
+    def _taken(self) -> set[str]:
+        return {*self._given.builds, *self._actors.evaluation_ids}

@@ -1,0 +1,39 @@
+"""What the judge says of a test so far, and the failure that a broken promise makes of it."""
+
+from collections.abc import Callable
+
+from hydra_notify_sim.engine import events
+
+Tell = Callable[[events.ScenarioFinished], str]
+"""From what was played and judged to the text that a person reads."""
+
+
+class PromiseBrokenError(AssertionError):
+    """A promise was broken, or one that was to be broken was not; the message is the story."""
+
+
+def broken(event: events.ScenarioFinished) -> list[str]:
+    """Return the ids of the promises that were broken."""
+    return [one.promise for one in event.judgements.verdicts if one.verdict == "violated"]
+
+
+def complain(event: events.ScenarioFinished, violated: frozenset[str], tell: Tell) -> str:
+    """Return what is wrong with a run, empty if nothing is.
+
+    ``violated`` are the promises that the test expects to be broken: these and no others.
+    """
+    found = set(broken(event))
+    if found - violated or event.not_exercised or any(not one.met for one in event.expectations):
+        return tell(event)
+    if violated - found:
+        missing = ", ".join(sorted(violated - found))
+        return (
+            f"The test is marked to break {missing}, and nothing broke it. Did the dispatcher get better, or does "
+            "the test no longer do what it should?"
+        )
+    return ""
+
+
+def exercised(event: events.ScenarioFinished) -> tuple[str, ...]:
+    """Return the promises that were put to the test: what a scenario of it exercises."""
+    return tuple(one.promise for one in event.judgements.verdicts if one.verdict != "not_exercised")
