@@ -5,15 +5,20 @@ having been installed has none; then the plugin is named here.
 """
 
 import os
+import tempfile
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from hypothesis import settings
+from hypothesis import configuration, settings
 
 pytest_plugins = ["pytester"]
 if not any(point.name == "hydra_notify_sim" for point in entry_points(group="pytest11")):
     pytest_plugins.append("hydra_notify_sim.pytest_plugin")
 
+# The checkout need not be writable: its default place is asked for even where nothing is kept.
+configuration.set_hypothesis_home_dir(
+    Path(tempfile.gettempdir()) / f"hydra-notify-sim-hypothesis-{os.getuid()}"
+)
 settings.register_profile("project", database=None, deadline=None)
 settings.load_profile("project")
 

@@ -1,6 +1,7 @@
 """One server for the test session and, for each test, an empty Hydra database on it."""
 
 import os
+import socket
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -36,6 +37,16 @@ def database(session_database: Database) -> Database:
     session_database.terminate_others()
     session_database.reset()
     return session_database
+
+
+@pytest.fixture
+def loopback() -> None:
+    """Leave the test out where not even this machine's own address can be reached (no network, as in CI)."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        try:
+            socket.create_connection(listening.getsockname(), timeout=30).close()
+        except OSError as error:
+            pytest.skip(f"not even the loopback interface is up here: {error}")
 
 
 @pytest.fixture

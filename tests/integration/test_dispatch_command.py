@@ -155,15 +155,12 @@ def test_a_signal_ends_its_rest_at_once(
     assert running.wait(timeout=15) == 0
 
 
+@pytest.mark.usefixtures("loopback")
 def test_metrics_are_served(
     database: Database, environment: dict[str, str], connection: psycopg.Connection[tuple[int, ...]]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-        try:
-            socket.create_connection(free.getsockname(), timeout=30).close()
-        except OSError as error:
-            pytest.skip(f"not even the loopback interface is up here: {error}")
     first = finished(connection)
     process = subprocess.Popen(
         arguments(database.dsn, "forever", str(port)),

@@ -66,6 +66,7 @@ def test_the_plugin_is_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "nixpkgs:trunk:hello 0, 0 with it\n"
 
 
+@pytest.mark.usefixtures("loopback")
 def test_the_test_passes_with_the_plugin_of_the_example(pytester: pytest.Pytester) -> None:
     pytest.importorskip("pytest_httpserver")
     source, _ = _blocks("python")
