@@ -62,6 +62,9 @@ class Actors:
 
     def set_the_scene(self) -> None:
         """Make the builds that are given: those that no evaluation queues have their rows before the story begins."""
+        first = self.scenario.given.first_build
+        if first != 1:
+            self.world.query(f"SELECT setval('builds_id_seq', {first}, false)")
         for nickname, given in self._in_order_of_need():
             self.add(nickname, given)
         queued = self._queued_by_the_story()
