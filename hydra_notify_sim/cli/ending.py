@@ -39,7 +39,7 @@ def asked_to_end() -> bool:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code (docs/reference/report.md)."""
-    global _asked_to_end  # noqa: PLW0603  # a signal handler has nowhere else to put it - a signal handler has no other place
+    global _asked_to_end  # noqa: PLW0603  # a signal handler has nowhere else to put it
     _asked_to_end = False
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     _forgive_encodings()
