@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Discriminator, Field, PrivateAttr, Tag, model_validator
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, PrivateAttr, Tag, model_validator
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypeAliasType
 
@@ -26,6 +26,9 @@ from hydra_notify_sim.scenario.points import Point
 
 class StepBase(Entry):
     """One step: a verb, its options, and perhaps what happens while the dispatcher works on it."""
+
+    # Built with the first scenario that is read, once, and not verb by verb as this module is imported.
+    model_config = ConfigDict(defer_build=True)
 
     at: Point | None = None
     """The point at which ``do`` is played."""
@@ -365,7 +368,3 @@ Step = TypeAliasType(
     ],
 )
 """Any step of a story."""
-
-_RECURSIVE: tuple[type[Entry], ...] = (*VERBS.values(), Repetition)
-for _class in _RECURSIVE:
-    _class.model_rebuild(force=True, _types_namespace={"Step": Step})
