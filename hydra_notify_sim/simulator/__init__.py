@@ -7,7 +7,7 @@ from hydra_notify_sim.simulator.builds import (
     Jobset,
 )
 from hydra_notify_sim.simulator.evaluator import Evaluator
-from hydra_notify_sim.simulator.names import HydraProvider, Names
+from hydra_notify_sim.simulator.names import Names
 from hydra_notify_sim.simulator.payloads import split_finished
 from hydra_notify_sim.simulator.person import Person
 from hydra_notify_sim.simulator.queue_runner import QueueRunner
@@ -20,7 +20,6 @@ __all__ = [
     "Clock",
     "Evaluation",
     "Evaluator",
-    "HydraProvider",
     "ImpossibleActionError",
     "Jobset",
     "Names",

@@ -1,4 +1,4 @@
-"""Names and paths that look like Hydra's: a Faker provider, and names as a pure function of seed and number.
+"""Names and paths that look like Hydra's, as a pure function of seed and number; `provider` has them for Faker.
 
 Faker's random generator is replaced by one that costs nothing to seed: a scenario needs a name or two for each build,
 and a hundred scenarios a second are played.
@@ -7,9 +7,8 @@ and a hundred scenarios a second are played.
 import functools
 import random
 from dataclasses import dataclass
-
-from faker.generator import Generator
-from faker.providers import BaseProvider
+from types import SimpleNamespace
+from typing import Any
 
 NIX_BASE32 = "0123456789abcdfghijklmnpqrsvwxyz"
 """The digits of Nix's base 32: no e, o, t, u."""
@@ -88,8 +87,14 @@ class CheapRandom(random.Random):
         return self.getrandbits(53) / 2**53
 
 
-class HydraProvider(BaseProvider):
-    """Plausible data of a Hydra: add it to any Faker, ``fake.add_provider(HydraProvider)``."""
+class HydraNames:
+    """Plausible data of a Hydra, from whatever random generator stands behind it.
+
+    Apart from `hydra_notify_sim.simulator.provider`, for importing Faker takes longer than playing a few scenarios.
+    """
+
+    generator: Any
+    """What Faker gives its providers: an object whose ``random`` is a `random.Random`."""
 
     def _pick(self, values: tuple[str, ...]) -> str:
         bits: int = self.generator.random.getrandbits(32)
@@ -166,12 +171,12 @@ def log_path(drv_path: str) -> str:
 
 
 @functools.cache
-def _hydra() -> tuple[HydraProvider, CheapRandom]:
-    """Return the process's one provider and the random generator behind it."""
-    generator = Generator()
+def _hydra() -> tuple[HydraNames, CheapRandom]:
+    """Return the process's one maker of names and the random generator behind it."""
     cheap = CheapRandom()
-    generator.random = cheap
-    return HydraProvider(generator), cheap
+    names = HydraNames()
+    names.generator = SimpleNamespace(random=cheap)
+    return names, cheap
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +202,7 @@ class Names:
     def __init__(self, seed: int) -> None:
         self._base = (seed * 0xD1342543DE82EF95 + 0x632BE59BD9B4E019) & _MASK
 
-    def at(self, number: int, kind: int = 0) -> HydraProvider:
+    def at(self, number: int, kind: int = 0) -> HydraNames:
         """Return the provider, seeded for one thing; valid until the next call."""
         provider, cheap = _hydra()
         cheap.restart(self._base + number * 0xA0761D6478BD642F + kind * 0xE7037ED1A0B428DB)

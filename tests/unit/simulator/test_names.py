@@ -5,7 +5,8 @@ import re
 import faker
 import pytest
 
-from hydra_notify_sim.simulator.names import HydraProvider, Names, log_path
+from hydra_notify_sim.simulator.names import Names, log_path
+from hydra_notify_sim.simulator.provider import HydraProvider
 
 HASH = r"[0-9abcdfghijklmnpqrsvwxyz]{32}"
 
