@@ -289,6 +289,4 @@ def _explaining_quirk(promise: str, header: history.Header) -> str:
     named = [quirk for quirk, broken in header.known.items() if promise in broken]
     if named:
         return named[0]
-    return next(
-        (quirk.id for quirk in quirks.QUIRKS if promise in quirk.breaks and quirk.by == "hydra-notify"), ""
-    )
+    return next((quirk.id for quirk in quirks.breaking(promise) if quirk.by == "hydra-notify"), "")

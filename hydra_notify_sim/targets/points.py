@@ -6,19 +6,6 @@ from dataclasses import dataclass, field
 from hydra_notify_sim import history
 from hydra_notify_sim.recorders.journal import Journal
 
-POINT_NAMES = (
-    "before_call",
-    "inside_call",
-    "after_call",
-    "before_clear",
-    "after_clear",
-    "before_store",
-    "after_store",
-    "between_listen_and_scan",
-    "during_scan",
-    "point",
-)
-
 
 @dataclass(eq=False)
 class Armed:

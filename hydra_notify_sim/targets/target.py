@@ -1,7 +1,7 @@
 """A dispatcher under test, whatever it is: what the engine can ask of it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from hydra_notify_sim.recorders.journal import Journal
 from hydra_notify_sim.recorders.recorder import Behaviour
@@ -71,6 +71,3 @@ class Target(Protocol):
 
     def close(self) -> None:
         """End it, whatever it is doing, and give back what it holds."""
-
-
-Arguments = Mapping[str, Any]

@@ -314,5 +314,5 @@ def _within(seconds: float, wanted: Callable[[], object]) -> str:
     deadline = time.monotonic() + seconds
     while not (found := wanted()):
         assert time.monotonic() < deadline
-        time.sleep(0.02)
+        time.sleep(0.02)  # another process is looked at, and nothing tells of it
     return str(found)
