@@ -113,7 +113,7 @@ QUIRKS: tuple[Quirk, ...] = (
             "for ever if none does. Who drives it must kick it, or take a stall for a loss."
         ),
         by="hydra-notify",
-        breaks=("L-no-stall", "E-live"),
+        breaks=("L-no-stall",),
     ),
     Quirk(
         id="hn-retry-livelock",
@@ -166,7 +166,6 @@ QUIRKS: tuple[Quirk, ...] = (
         id="hn-old-payloads",
         what="Up to August 2026 it takes eval_added and eval_failed with `error_changed` for malformed, and drops them.",
         by="hydra-notify",
-        breaks=("E-live",),
     ),
     Quirk(
         id="hn-stale-rows",
