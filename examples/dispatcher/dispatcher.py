@@ -15,6 +15,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 HEARD = ("build_queued", "build_started", "build_finished", "eval_started")
+LOG = logging.getLogger("example")
 stopping = threading.Event()
 
 
@@ -64,7 +65,7 @@ def dispatch(database, plugins, channel, payload):
     try:
         args = load(database, channel, payload)
     except (ValueError, IndexError, psycopg.DataError) as error:
-        logging.warning("%s %r: %s", channel, payload, error)
+        LOG.warning("%s %r: %s", channel, payload, error)
         return
     if args is None:
         return
@@ -74,7 +75,7 @@ def dispatch(database, plugins, channel, payload):
             try:
                 plugin.call(channel, args)
             except RuntimeError as error:
-                logging.warning("%s: %s", plugin.name, error)
+                LOG.warning("%s: %s", plugin.name, error)
                 failed = True
     if channel == "build_finished" and not failed:
         for row in (args["build"], *args["dependents"]):
