@@ -57,6 +57,8 @@ class CounterExample:
     """The file."""
     plays: int
     """Scenarios that the shrinking played."""
+    complete: bool
+    """Nothing smaller breaks the promise; False: the shrinking was cut short."""
 
 
 def make(
@@ -97,6 +99,7 @@ def make(
         shrinking.actions(shrunk.scenario),
         head + to_yaml(scenario),
         shrunk.plays,
+        shrunk.complete,
     )
 
 

@@ -102,9 +102,7 @@ class Campaign:
         self._saved = self._begun
         self._numbers = 0
         self._under_way: dict[int, tasks.Task] = {}
-        self._urgent: deque[tasks.Task] = deque(
-            tasks.Replay(name, text) for name, text in directory.old()
-        )
+        self._urgent: deque[tasks.Task] = deque(tasks.Replay(name, text) for name, text in directory.old())
         self._handed_out = directory.state.next.get(plan.strand, 0)
         self._folded = self._handed_out
         self._end = None if limits.scenarios is None else self._handed_out + limits.scenarios

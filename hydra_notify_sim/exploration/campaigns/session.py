@@ -88,7 +88,9 @@ class Session:
 
 
 @contextmanager
-def session(plan: tasks.Plan, suffix: str, interrupted: Callable[[], bool] = lambda: False) -> Iterator[Session]:
+def session(
+    plan: tasks.Plan, suffix: str, interrupted: Callable[[], bool] = lambda: False
+) -> Iterator[Session]:
     """Open a worker's server or, on a user's server, the database that bears this suffix.
 
     Raises:

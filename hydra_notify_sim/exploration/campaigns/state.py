@@ -175,12 +175,16 @@ def merge(sources: Sequence[Path], target: Path) -> State:
     for source, state in zip(sources, states, strict=True):
         if (state.dispatcher, state.profile) != (first.dispatcher, first.profile):
             raise errors.UsageError(f"{source} is of another dispatcher or profile than {sources[0]}.")
-    twice = [s for s in {s for state in states for s in state.next} if sum(s in state.next for state in states) > 1]
+    twice = [
+        s for s in {s for state in states for s in state.next} if sum(s in state.next for state in states) > 1
+    ]
     if twice:
         raise errors.UsageError(
             f"{', '.join(sorted(twice))}: in two of the directories, and would be counted twice. Merge each once."
         )
-    with contextlib.closing(Directory(target, Plan(dispatcher=first.dispatcher, profile=first.profile))) as merged:
+    with contextlib.closing(
+        Directory(target, Plan(dispatcher=first.dispatcher, profile=first.profile))
+    ) as merged:
         if any(strand in merged.state.next for state in states for strand in state.next):
             raise errors.UsageError(f"{target} holds what was merged before; name a new directory.")
         for source, state in zip(sources, states, strict=True):
@@ -202,9 +206,7 @@ def _join(merged: Directory, source: Path, state: State) -> None:
             text = file.read_text(encoding="utf-8")
         except OSError as error:
             raise unwritable(file, error) from error
-        found = Found(
-            known.index, known.promise, name, text, known.violated, known.signature, known.actions
-        )
+        found = Found(known.index, known.promise, name, text, known.violated, known.signature, known.actions)
         merged.keep(found, known.seed)
 
 
@@ -234,9 +236,13 @@ def read(path: Path) -> State | None:
     try:
         state = msgspec.json.decode(file.read_bytes(), type=State)
     except msgspec.DecodeError as error:
-        raise errors.UsageError(f"{file} is not the state of a campaign: {error}. Name another directory.") from error
+        raise errors.UsageError(
+            f"{file} is not the state of a campaign: {error}. Name another directory."
+        ) from error
     if state.version != VERSION:
-        raise errors.UsageError(f"{file} is of version {state.version}; this program reads version {VERSION}.")
+        raise errors.UsageError(
+            f"{file} is of version {state.version}; this program reads version {VERSION}."
+        )
     return state
 
 

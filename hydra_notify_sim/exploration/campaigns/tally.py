@@ -1,7 +1,7 @@
 """What a campaign has counted; tallies of shards add up to that of the whole."""
 
 import math
-from typing import Any, Self
+from typing import Self
 
 import msgspec
 
@@ -94,22 +94,26 @@ class Stories:
     def __init__(self, bits: bytes = b"") -> None:
         """Begin empty, or go on from saved bits; what is not of the right size begins empty."""
         self._bits = bytearray(bits) if len(bits) == STORY_BITS // 8 else bytearray(STORY_BITS // 8)
+        self._set = int.from_bytes(self._bits, "big").bit_count()
 
     def add(self, digest: int) -> None:
         """Count a story in, if it is new."""
         bit = digest % STORY_BITS
-        self._bits[bit >> 3] |= 1 << (bit & 7)
+        mask = 1 << (bit & 7)
+        self._set += not self._bits[bit >> 3] & mask
+        self._bits[bit >> 3] |= mask
 
-    def join(self, other: Any) -> None:
+    def join(self, other: "Stories") -> None:
         """Count in all that another count has seen."""
         joined = int.from_bytes(self._bits, "big") | int.from_bytes(bytes(other), "big")
         self._bits[:] = joined.to_bytes(STORY_BITS // 8, "big")
+        self._set = joined.bit_count()
 
     def __bytes__(self) -> bytes:
         return bytes(self._bits)
 
     def __len__(self) -> int:
-        return estimate(int.from_bytes(self._bits, "big").bit_count())
+        return estimate(self._set)
 
 
 def estimate(bits_set: int) -> int:
