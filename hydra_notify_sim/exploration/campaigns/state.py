@@ -83,19 +83,26 @@ class Directory:
         try:
             path.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(path)
-            found = read(path)
+            self._go_on(path, plan)
+            self.save()
         except OSError as error:
+            self.close()
             raise unwritable(path, error) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def _go_on(self, path: Path, plan: Plan) -> None:
+        """Take up what an earlier campaign left."""
+        found = read(path)
         if found is not None:
             if (found.dispatcher, found.profile) != (plan.dispatcher, plan.profile):
-                self.close()
                 raise errors.UsageError(
                     f"{path} is of campaigns against {found.dispatcher} (profile {found.profile}), not "
                     f"{plan.dispatcher} (profile {plan.profile}). Name another directory."
                 )
             self.state = found
             self.stories = _read_stories(path)
-        self.save()
 
     @property
     def examples(self) -> Path:
