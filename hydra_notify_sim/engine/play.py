@@ -100,6 +100,10 @@ class Player:
                 raise StoryError(f"{self._where()}: {error}") from error
             # The dispatcher left the story's path, and this is where the two can no longer be reconciled.
             self.played.missed.append(f"{self._where()}: the story could not go on: {error}")
+            if self.target.alive:
+                # The error may have come from a point, through the middle of the dispatcher's work, which is left
+                # undone: nothing that it owes from here on can be held against it.
+                self.target.crash()
         self.end()
         return self.played
 

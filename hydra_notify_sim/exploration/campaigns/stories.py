@@ -15,8 +15,11 @@ Step = dict[str, Any]
 
 MOST_STEPS = 9
 FAILURES = ("failed", "failed", "aborted", "timed_out", "cached_failure", "not_deterministic", "failed_with_output")
+TAKES_ALONG = frozenset({"failed", "timed_out", "not_deterministic"})
+"""Failures that the builds which need this one fail with."""
+MAY_TAKE_ALONG = frozenset({"aborted", "cached_failure"})
+"""Failures that sometimes do: where it matters, they do not happen, for nobody would know what is finished."""
 CALLS = ("before_call", "inside_call", "after_call", "inside_call", "after_call")
-WRITES = ("before_clear", "after_clear", "before_store", "after_store")
 AT_START = ("between_listen_and_scan", "during_scan", *CALLS, "before_clear")
 
 RAW = (
@@ -53,7 +56,7 @@ class Teller:
         """Whether a build is finished; None: it has no row."""
         self._plugins: dict[str, Step] = {}
         self._up = False
-        self._held = False
+        self._held = self._holding = self._unheard = False
         self._story: list[Step] = []
         self._evaluations = 0
         self._given()
@@ -85,6 +88,7 @@ class Teller:
             self._plugins[name] = self._plugin()
         if chance.random() < 0.08:
             chance.choice(list(self._plugins.values()))["holds"] = True
+            self._holding = True
 
     def _plugin(self) -> Step:
         chance = self._chance
@@ -126,7 +130,7 @@ class Teller:
         for name, plugin in self._plugins.items():
             if plugin.get("holds"):
                 self._story.append({"release": name})
-        self._held = False
+        self._held = self._holding = False
         while not self._up:
             self._start()
         if self._chance.random() < 0.5:
@@ -141,15 +145,37 @@ class Teller:
         if len(self._plugins) > 1 and self._story and self._chance.random() < 0.15:
             step["plugins"] = list(self._plugins)[1:]
         self._up = True
-        self._add(step, AT_START)
-        self._held = any(plugin.get("holds") for plugin in self._plugins.values()) and self._up
+        self._held = self._holding
+        owed = any("pending" in build for build in self._builds.values()) or self._unheard
+        self._add(step, AT_START if owed else ("between_listen_and_scan",))
+        self._unheard = False
 
     def _step(self, kind: str) -> None:
         step = self._action(kind, inside=False)
         if step is None:
             return
-        points = (*CALLS, *WRITES) if kind not in {"life", "connection", "settle", "advance"} else ()
-        self._add(step, points)
+        if not self._up:
+            self._unheard = self._unheard or kind in {"build", "finish", "mark_only", "substitute"}
+        self._add(step, self._points(step))
+
+    def _points(self, step: Step) -> tuple[str, ...]:
+        """Return the points that the dispatcher most likely gets to by what this step causes."""
+        heard = {hook for plugin in self._plugins.values() for hook in plugin.get("hooks", channels.CHANNELS)}
+        if step.keys() & {"build", "finish", "substitute"}:
+            clears = ("before_clear", "after_clear")
+            return (*CALLS, *clears, *self._stores()) if "build_finished" in heard else clears
+        if "start" in step or "step" in step:
+            hook = "build_started" if "start" in step else "step_finished"
+            return (*CALLS, *self._stores()) if hook in heard else ()
+        if "notify" in step and isinstance(step["notify"]["payload"], list):
+            name = step["notify"]["payload"][0]
+            shown = step["notify"]["channel"] != "build_finished" or self._done[name]
+            return CALLS if shown and step["notify"]["channel"] in heard else ()
+        return ()
+
+    def _stores(self) -> tuple[str, ...]:
+        fails = any(plugin.get("raises") == "always" for plugin in self._plugins.values())
+        return ("before_store", "after_store") if fails or self._chance.random() < 0.1 else ()
 
     def _add(self, step: Step, points: tuple[str, ...]) -> None:
         """Put a step into the story, perhaps with something that happens at a point."""
@@ -210,7 +236,7 @@ class Teller:
             case "start" | "step" | "abort":
                 return self._before_the_end(kind)
             case "substitute" | "cancel":
-                name = self._one(done=False)
+                name = self._one(done=False) if kind == "cancel" else self._fresh()
                 if name is None:
                     return None
                 self._done[name] = True
@@ -260,9 +286,10 @@ class Teller:
         step: Step = {kind: name}
         if chance.random() < 0.4:
             step["status"] = chance.choice(FAILURES)
-            if kind == "mark_only" and step["status"] == "cached_failure":
+            needed = any(name in build.get("needs", ()) for build in self._builds.values())
+            if step["status"] in MAY_TAKE_ALONG and (needed or kind == "mark_only"):
                 step["status"] = "failed"
-            if step["status"] not in {"aborted", "cached_failure", "failed_with_output"}:
+            if step["status"] in TAKES_ALONG:
                 self._take_along(name)
         if chance.random() < 0.2:
             step["same_second"] = True
@@ -276,14 +303,9 @@ class Teller:
 
     def _before_the_end(self, kind: str) -> Step | None:
         """Begin a build whose steps no other step touches but its end."""
-        fresh = [
-            name
-            for name, done in self._done.items()
-            if done is False and not any(name in (one.get("start"), one.get("restart")) for one in self._story)
-        ]
-        if not fresh:
+        name = self._fresh()
+        if name is None:
             return None
-        name = self._chance.choice(fresh)
         if kind != "start":
             self._story.append({"start": name})
             if kind == "step" and self._builds[name].get("steps") == 2:
@@ -292,6 +314,12 @@ class Teller:
                 return {"abort": name}
             return None
         return {"start": name}
+
+    def _fresh(self) -> str | None:
+        """Return a build that was never begun."""
+        touched = {one.get(verb) for one in self._story for verb in ("start", "restart", "build")}
+        fresh = [name for name, done in self._done.items() if done is False and name not in touched]
+        return self._chance.choice(fresh) if fresh else None
 
     def _notify(self, *, raw: bool) -> Step | None:
         chance = self._chance
