@@ -14,7 +14,15 @@ from hydra_notify_sim.scenario import Scenario
 Step = dict[str, Any]
 
 MOST_STEPS = 9
-FAILURES = ("failed", "failed", "aborted", "timed_out", "cached_failure", "not_deterministic", "failed_with_output")
+FAILURES = (
+    "failed",
+    "failed",
+    "aborted",
+    "timed_out",
+    "cached_failure",
+    "not_deterministic",
+    "failed_with_output",
+)
 TAKES_ALONG = frozenset({"failed", "timed_out", "not_deterministic"})
 """Failures that the builds which need this one fail with."""
 MAY_TAKE_ALONG = frozenset({"aborted", "cached_failure"})
@@ -211,7 +219,9 @@ class Teller:
             if chance.random() < 0.7 or not self._up:
                 return do
         elif chance.random() < 0.3:
-            other = self._action(chance.choice(("build", "finish", "notify", "cancel", "restart")), inside=True)
+            other = self._action(
+                chance.choice(("build", "finish", "notify", "cancel", "restart")), inside=True
+            )
             do += [other] if other else []
         fault = chance.choice(("crash", "crash", "crash", "stop", "lost", "reply lost"))
         if fault in {"crash", "stop"}:
@@ -325,8 +335,12 @@ class Teller:
         chance = self._chance
         name = chance.choice(list(self._builds))
         if raw:
-            channel = chance.choice((*channels.CHANNELS, "build_finished", "build_finished", "no_such_channel"))
-            return {"notify": {"channel": channel, "payload": chance.choice(RAW).replace("{a}", f"{{{name}}}")}}
+            channel = chance.choice(
+                (*channels.CHANNELS, "build_finished", "build_finished", "no_such_channel")
+            )
+            return {
+                "notify": {"channel": channel, "payload": chance.choice(RAW).replace("{a}", f"{{{name}}}")}
+            }
         channel = chance.choice(("build_finished", "build_finished", "build_queued", "build_started"))
         payload: list[Any] = [name]
         if channel == "build_finished" and chance.random() < 0.4:
@@ -344,7 +358,11 @@ class Teller:
             self._done[later[0]] = False
             return {"insert": {"build": later[0]}}
         if kind == "delete":
-            return {"delete": {"task": {} if chance.random() < 0.5 or plugin == "gone_plugin" else {"plugin": plugin}}}
+            return {
+                "delete": {
+                    "task": {} if chance.random() < 0.5 or plugin == "gone_plugin" else {"plugin": plugin}
+                }
+            }
         channel = chance.choice(("build_finished", "build_started", "no_such_channel"))
         payload = chance.choice((["a"], ["a"], "not an id", ""))
         task: Step = {"plugin": plugin, "channel": channel, "payload": payload}
@@ -398,7 +416,12 @@ def _ladder(chance: Random) -> Scenario:
             "exercises": ["R-backoff"],
             "given": {
                 "builds": {"a": {}},
-                "plugins": {"github": {"hooks": [chance.choice(("build_finished", "build_started"))], "raises": "always"}},
+                "plugins": {
+                    "github": {
+                        "hooks": [chance.choice(("build_finished", "build_started"))],
+                        "raises": "always",
+                    }
+                },
             },
             "story": [{"dispatcher": "start"}, {"build": "a"}, {"advance": "30h"}, {"settle": True}],
         }

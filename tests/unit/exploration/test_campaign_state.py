@@ -17,7 +17,9 @@ PLAN = Plan(dispatcher="known-bad:never-clears")
 
 
 def outcome(index: int, *features: str, violated: tuple[str, ...] = ()) -> Outcome:
-    return Outcome(index=index, story=index * 7919, features=features, violated=violated, called=True, actions=3)
+    return Outcome(
+        index=index, story=index * 7919, features=features, violated=violated, called=True, actions=3
+    )
 
 
 def found(name: str = "B-clear-1", actions: int = 3, text: str = "text") -> Found:
@@ -91,7 +93,9 @@ def test_the_same_shape_is_one_file_and_the_shorter_story_stays(tmp_path: Path) 
 
 def test_a_directory_is_of_one_dispatcher(tmp_path: Path) -> None:
     state.Directory(tmp_path, PLAN).close()
-    with pytest.raises(errors.UsageError, match=r"is of campaigns against known-bad:never-clears .*Name another"):
+    with pytest.raises(
+        errors.UsageError, match=r"is of campaigns against known-bad:never-clears .*Name another"
+    ):
         state.Directory(tmp_path, Plan())
     state.Directory(tmp_path, PLAN).close()
 
@@ -104,7 +108,9 @@ def test_two_campaigns_do_not_share_a_directory(tmp_path: Path) -> None:
         state.Directory(tmp_path, PLAN)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"dispatcher": 3}', '{"dispatcher":"a","profile":"b","version":9}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"dispatcher": 3}', '{"dispatcher":"a","profile":"b","version":9}']
+)
 def test_what_is_no_state_is_refused_and_left_alone(tmp_path: Path, text: str) -> None:
     (tmp_path / "campaign.json").write_text(text)
     with pytest.raises(errors.UsageError, match=r"campaign\.json is"):

@@ -45,7 +45,10 @@ def crashes(scenario: Scenario) -> bool:
 
 def test_what_is_not_needed_goes() -> None:
     shrunk = shrinking.shrink(LONG, crashes)
-    assert to_yaml(shrunk.scenario).split("story:")[1].split() == "- dispatcher: start - dispatcher: crash".split()
+    assert (
+        to_yaml(shrunk.scenario).split("story:")[1].split()
+        == "- dispatcher: start - dispatcher: crash".split()
+    )
     assert not shrunk.scenario.given.builds
     assert not shrunk.scenario.given.plugins
     assert shrunk.complete
@@ -91,7 +94,9 @@ def test_the_data_of_a_scenario_is_the_scenario(scenario: Scenario) -> None:
     assert Scenario.model_validate(neighbours.data_of(scenario)) == scenario
 
 
-def test_every_neighbour_of_every_shipped_scenario_is_another_one_and_each_kind_gives_some_that_are_stories() -> None:
+def test_every_neighbour_of_every_shipped_scenario_is_another_one_and_each_kind_gives_some_that_are_stories() -> (
+    None
+):
     readable = dict.fromkeys(neighbours.ALL, 0)
     for scenario in SCENARIOS[::6]:
         data = neighbours.data_of(scenario)
