@@ -207,6 +207,9 @@ class Teller:
         """Return what happens at a point: mostly a fault, perhaps after something else."""
         chance = self._chance
         do: list[Step] = []
+        if at == "between_listen_and_scan" and chance.random() < 0.6:
+            finished = self._finishes("build")
+            return [finished] if finished else []
         about = step.get("build") or step.get("finish")
         if isinstance(about, str) and chance.random() < 0.4:
             again: Step = {"build": about, "status": chance.choice(("succeeded", "failed"))}

@@ -155,6 +155,7 @@ def test_a_counter_example_that_nobody_shrank_is_written_as_it_is(run: Run) -> N
     assert result.exit_code == 1
 
 
+@pytest.mark.slow
 def test_workers_find_what_one_process_finds(run: Run, tmp_path: Path) -> None:
     alone = run(40, tmp_path / "alone", seed=3, dispatcher=BAD)
     code = main(
