@@ -45,9 +45,9 @@ KINDS = (
 def scenario(chance: Random) -> Scenario:
     """Return a scenario; the same for a source in the same state."""
     rare = chance.random()
-    if rare < 0.004:
+    if rare < 0.006:
         return _many(chance)
-    if rare < 0.008:
+    if rare < 0.010:
         return _ladder(chance)
     return Teller(chance).scenario()
 
@@ -141,7 +141,8 @@ class Teller:
         self._held = self._holding = False
         while not self._up:
             self._start()
-        if self._chance.random() < 0.5:
+        fails = any("raises" in plugin for plugin in self._plugins.values())
+        if self._chance.random() < (0.8 if fails else 0.3):
             self._story.append({"advance": self._chance.choice((2, 5, 10, 30))})
         if self._chance.random() < 0.4:
             self._story.append({"dispatcher": "restart"})
@@ -182,8 +183,9 @@ class Teller:
         return ()
 
     def _stores(self) -> tuple[str, ...]:
-        fails = any(plugin.get("raises") == "always" for plugin in self._plugins.values())
-        return ("before_store", "after_store") if fails or self._chance.random() < 0.1 else ()
+        fails = [plugin["raises"] for plugin in self._plugins.values() if "raises" in plugin]
+        likely = "always" in fails or (fails and self._chance.random() < 0.4)
+        return ("before_store", "after_store", "before_store") if likely else ()
 
     def _add(self, step: Step, points: tuple[str, ...]) -> None:
         """Put a step into the story, perhaps with something that happens at a point."""
@@ -226,7 +228,10 @@ class Teller:
                 chance.choice(("build", "finish", "notify", "cancel", "restart")), inside=True
             )
             do += [other] if other else []
-        fault = chance.choice(("crash", "crash", "crash", "stop", "lost", "reply lost"))
+        fault = chance.choice(("crash", "crash", "crash", "stop", "lost", "reply lost", "reply lost"))
+        if at == "before_store" and chance.random() < 0.5:
+            # The one write that may be there twice, or not at all, and nobody knows.
+            fault = "reply lost"
         if fault in {"crash", "stop"}:
             do.append({"dispatcher": fault})
             self._up = False
@@ -306,6 +311,8 @@ class Teller:
                 self._take_along(name)
         if chance.random() < 0.2:
             step["same_second"] = True
+        if kind != "mark_only" and chance.random() < 0.2:
+            step["log"] = False
         return step
 
     def _take_along(self, name: str) -> None:
@@ -387,7 +394,7 @@ class Teller:
             self._start()
             return None
         if kind == "connection":
-            return {"connection": "lost"}
+            return {"postgres": "restart"} if chance.random() < 0.03 else {"connection": "lost"}
         what = chance.choice(("crash", "stop", "restart"))
         self._up = what == "restart"
         return {"dispatcher": what}
