@@ -1,5 +1,7 @@
-"""Runs all benchmarks, or those named: ``python -m benchmarks [scenarios] [replay] [checks] [fixtures] [campaign]``;
-``generated``, which takes minutes and writes docs/generated.md, only when it is named."""
+"""Runs all benchmarks, or those named: ``python -m benchmarks [scenarios] [replay] [checks] [fixtures] [campaign]``.
+
+``generated``, which takes minutes and writes docs/generated.md, runs only when it is named.
+"""
 
 import importlib
 import sys

@@ -69,8 +69,8 @@ def _row(name: str, environment: Environment) -> str:
         if isinstance(found, tasks.Found) and found.text:
             story = str(found.actions)
     caught = [one for one in needed if one is not None]
-    median = f"{statistics.median(caught):.0f}" if len(caught) == len(SEEDS) else "–"
-    shown = ", ".join("–" if one is None else str(one) for one in needed)
+    median = f"{statistics.median(caught):.0f}" if len(caught) == len(SEEDS) else "none"
+    shown = ", ".join("none" if one is None else str(one) for one in needed)
     return f"| {name} | {shown} | {median} | {story} | {broken} |"
 
 

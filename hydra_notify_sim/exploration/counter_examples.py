@@ -146,7 +146,7 @@ def _outcome(step: dict[str, Any], verb: str) -> str:
         kind = "fields" if isinstance(what["payload"], list) else "raw"
         return f":{what['channel']}:{kind}" + (":rolled back" if what.get("in") == "rolled back" else "")
     if verb in {"delete", "insert"}:
-        return ":" + next(iter(what))
+        return f":{next(iter(what))}"
     failed = step.get("status", SUCCEEDED) != SUCCEEDED
     return (":failed" if failed else "") + (":same_second" if step.get("same_second") else "")
 

@@ -3,6 +3,7 @@
 Each task opens a server or a database, plays a hundred scenarios and puts it away: a worker may come and go.
 """
 
+import importlib
 import os
 import queue
 import socket
@@ -35,13 +36,14 @@ class Cluster:
 
         """
         try:
-            from distributed import Client  # noqa: PLC0415  # an extra, and slow to import
+            # An extra, slow to import, and without types.
+            distributed: Any = importlib.import_module("distributed")
         except ImportError as error:
             raise errors.UsageError(
                 f"--dask needs the extra: pip install 'hydra-notify-sim[dask]' ({error})"
             ) from error
         try:
-            self._client: Any = Client(address, timeout=CONNECTS_WITHIN, set_as_default=False)
+            self._client: Any = distributed.Client(address, timeout=CONNECTS_WITHIN, set_as_default=False)
         except (OSError, ValueError, TimeoutError) as error:
             raise errors.EnvironmentFailedError(
                 f"no Dask scheduler answers at {address}: {error}. Start one with `dask scheduler`, and workers."
@@ -49,7 +51,7 @@ class Cluster:
         self._plan = plan
         self._given: dict[int, Any] = {}
         self._answered: queue.SimpleQueue[int] = queue.SimpleQueue()
-        threads = sum(self._client.nthreads().values())
+        threads = int(sum(self._client.nthreads().values()))
         if not threads:
             self._client.close()
             raise errors.EnvironmentFailedError(f"the Dask scheduler at {address} has no workers.")

@@ -32,7 +32,7 @@ AT_START = ("between_listen_and_scan", "during_scan", *CALLS, "before_clear")
 
 RAW = (
     "", "x", "{a}\t", "\t{a}", "{a}\tx", "0{a}", "{a}\n", "{a} ", "{a} {a}", "-1", "99999999999", "{a}\t2147483648",
-    "{a}\t{a}\t", "{a}.0", "１",
+    "{a}\t{a}\t", "{a}.0", "\uff11",
 )  # fmt: skip
 """Payloads that are nearly right, wrong, or hostile."""
 
@@ -245,7 +245,6 @@ class Teller:
 
     def _action(self, kind: str, *, inside: bool) -> Step | None:
         """Return a step of this kind that can happen now, and keep account of it; None if none can."""
-        chance = self._chance
         match kind:
             case "evaluate":
                 return self._evaluate()
@@ -253,27 +252,35 @@ class Teller:
                 return self._finishes(kind)
             case "start" | "step" | "abort":
                 return self._before_the_end(kind)
-            case "substitute" | "cancel":
-                name = self._one(done=False) if kind == "cancel" else self._fresh()
-                if name is None:
-                    return None
-                self._done[name] = True
-                more = {"already_valid": True} if kind == "substitute" and chance.random() < 0.5 else {}
-                return {kind: name, **more}
-            case "restart":
-                name = self._one(done=True)
-                if name is not None:
-                    self._done[name] = False
-                return None if name is None else {kind: name}
-            case "bump":
-                name = self._one(done=False) or self._one(done=True)
-                return None if name is None else {kind: name}
+            case "substitute" | "cancel" | "restart" | "bump":
+                return self._at_once(kind)
             case "notify" | "raw":
                 return self._notify(raw=kind == "raw")
             case "task" | "delete":
                 return self._rows(kind)
             case _:
                 return None if inside else self._life(kind)
+
+    def _at_once(self, kind: str) -> Step | None:
+        """Return what takes no time: a download, or what a person does at the web page."""
+        match kind:
+            case "substitute":
+                name = self._fresh()
+            case "cancel":
+                name = self._one(done=False)
+            case "restart":
+                name = self._one(done=True)
+            case _:
+                name = self._one(done=False) or self._one(done=True)
+        if name is None:
+            return None
+        if kind != "bump":
+            self._done[name] = kind != "restart"
+        return (
+            {kind: name, "already_valid": True}
+            if kind == "substitute" and self._chance.random() < 0.5
+            else {kind: name}
+        )
 
     def _one(self, *, done: bool | None) -> str | None:
         names = [name for name, is_done in self._done.items() if is_done is done]
