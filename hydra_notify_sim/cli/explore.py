@@ -76,4 +76,4 @@ def command(
         return 0
     if sources:
         return explore_campaign.merge(sources, state_directory, json_name)
-    return explore_campaign.run(seed=seed, state_directory=state_directory, json_name=json_name, **rest)  # type: ignore[arg-type]
+    return explore_campaign.run(seed=seed, state_directory=state_directory, json_name=json_name, **rest)  # type: ignore[arg-type]  # click gives them by name

@@ -22,6 +22,9 @@ def outcome(
     if isinstance(event, events.ScenarioFailed):
         if isinstance(event.error, errors.EnvironmentFailedError):
             return tasks.Outcome(index=index, lost=str(event.error))
+        if isinstance(event.error, errors.UsageError):
+            # The teller lost count of what can happen: no story, and nobody's fault but its own.
+            return tasks.Outcome(index=index, missed=1)
         return tasks.Outcome(index=index, fault="".join(traceback.format_exception(event.error)))
     return tasks.Outcome(
         index=index,

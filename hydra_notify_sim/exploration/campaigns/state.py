@@ -273,10 +273,10 @@ def write(file: Path, data: bytes) -> None:
             with os.fdopen(descriptor, "wb") as stream:
                 stream.write(data)
             os.chmod(beside, 0o666 & ~_umask())  # noqa: PTH101  # a descriptor's file, by name
-            os.replace(beside, file)  # noqa: PTH105
+            os.replace(beside, file)  # noqa: PTH105  # mkstemp gives a name
         except BaseException:
             with contextlib.suppress(OSError):
-                os.unlink(beside)  # noqa: PTH108
+                os.unlink(beside)  # noqa: PTH108  # as above
             raise
     except OSError as error:
         raise unwritable(file, error) from error

@@ -215,6 +215,8 @@ class Teller:
         about = step.get("build") or step.get("finish")
         if isinstance(about, str) and chance.random() < 0.4:
             again: Step = {"build": about, "status": chance.choice(("succeeded", "failed"))}
+            if again["status"] == "failed":
+                self._take_along(about)
             if chance.random() < 0.5:
                 again["same_second"] = True
             if chance.random() < 0.4:
@@ -323,9 +325,11 @@ class Teller:
         return step
 
     def _take_along(self, name: str) -> None:
+        """Note what fails with a build: all that needs it, through whichever others."""
         for other, build in self._builds.items():
-            if name in build.get("needs", ()) and self._done[other] is False:
-                self._done[other] = True
+            if name in build.get("needs", ()):
+                if self._done[other] is False:
+                    self._done[other] = True
                 self._take_along(other)
 
     def _before_the_end(self, kind: str) -> Step | None:
