@@ -169,8 +169,8 @@ class Reader:
         self.outcomes.observed(number)
 
     def _kicked(self, number: int, record: history.Kicked) -> None:
-        del number, record
-        self.deliveries.kicked()
+        del record
+        self.deliveries.kicked(number)
 
     def _settled(self, number: int, record: history.Settled | history.NotSettled) -> None:
         in_time = isinstance(record, history.Settled)

@@ -37,6 +37,13 @@ Loaded = tuple[Path, scenario.Scenario, str]
     show_default=True,
     help="Which promises are judged.",
 )
+@click.option(
+    "--patience",
+    type=click.FloatRange(min=0.1, max=1000),
+    default=1.0,
+    show_default=True,
+    help="Multiplies every deadline of a dispatcher in a process.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything made up.")
 @click.option(
     "--dsn",
@@ -68,6 +75,7 @@ def command(
     expression: str | None,
     dispatcher: str,
     profile: str,
+    patience: float,
     seed: int,
     dsn: str | None,
     schema: Path | None,
@@ -93,6 +101,7 @@ def command(
     options = engine.Options(
         dispatcher=dispatcher,
         profile=profile,
+        patience=patience,
         seed=seed,
         dsn=dsn or None,
         schema=schema,
@@ -101,6 +110,7 @@ def command(
         command=_again(
             dispatcher=dispatcher,
             profile=profile,
+            patience=patience,
             seed=seed,
             schema=schema,
             wipe=wipe,
@@ -120,7 +130,14 @@ def command(
 
 
 def _again(
-    *, dispatcher: str, profile: str, seed: int, schema: Path | None, wipe: str | None, dsn: str | None
+    *,
+    dispatcher: str,
+    profile: str,
+    patience: float,
+    seed: int,
+    schema: Path | None,
+    wipe: str | None,
+    dsn: str | None,
 ) -> str:
     """Return the command line that plays this again, without its paths: what differs from the defaults.
 
@@ -130,6 +147,7 @@ def _again(
     parts = [*ending.program(), "replay"]
     parts += ["--dispatcher", dispatcher] if dispatcher != "reference" else []
     parts += ["--profile", profile] if profile != profiles.DEFAULT_PROFILE else []
+    parts += ["--patience", f"{patience:g}"] if patience != 1 else []
     parts += ["--seed", str(seed)] if seed else []
     parts += ["--dsn", dsn] if dsn and not safe.has_password(dsn) else []
     parts += ["--schema", str(schema)] if schema else []

@@ -43,6 +43,8 @@ class Options:
     wipe: str | None = None
     """Name of a user's database that may be made empty."""
     stop_at_first: bool = False
+    patience: float = 1.0
+    """What every deadline of a dispatcher in a process is multiplied with."""
     command: str = "hydra-notify-sim replay"
     """The command line, without its paths, that plays a scenario again."""
 
@@ -181,14 +183,28 @@ class Runner:
     ) -> tuple[Target, Clock]:
         environment = self.environment
         clock = ProcessClock()
-        target = ProcessTarget.reference(
-            Journal(written, clock, environment.connection),
-            environment.database.dsn,
-            clock=clock,
-            dispatcher=choice.dispatcher,
-            keep=environment.own_backends,
-            payloads=scenario.given.payloads,
-        )
+        journal = Journal(written, clock, environment.connection)
+        dsn, payloads = environment.database.dsn, scenario.given.payloads
+        if choice.program is not None:
+            target = ProcessTarget(
+                journal,
+                dsn,
+                choice.program,
+                clock=clock,
+                keep=environment.own_backends,
+                payloads=payloads,
+                patience=self.options.patience,
+            )
+        else:
+            target = ProcessTarget.reference(
+                journal,
+                dsn,
+                clock=clock,
+                dispatcher=choice.dispatcher,
+                keep=environment.own_backends,
+                payloads=payloads,
+                patience=self.options.patience,
+            )
         return target, clock
 
     def _header(
