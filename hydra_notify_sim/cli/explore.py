@@ -1,14 +1,40 @@
-"""``explore``: generated scenarios."""
+"""``explore``: plays what nobody wrote: sweeps of written stories, and more as its modes say."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import click
 
+from hydra_notify_sim import engine, errors
 from hydra_notify_sim.cli import explore_campaign
 from hydra_notify_sim.contract import profiles
 
+DSN_VARIABLE = "HYDRA_NOTIFY_SIM_DSN"
+
+MODES: Sequence[ModuleType] = (explore_campaign,)
+"""Modules with ``options`` (a decorator), ``OWN`` (parameter to the option that asks for the mode or belongs to it)
+and ``run(shared, **own)``, which returns an exit code."""
+
+DEFAULT: ModuleType | None = explore_campaign
+"""The mode if none of the options of any was given."""
+
+Command = Callable[..., int]
+
+
+def _options(command: Command) -> Command:
+    for mode in reversed(MODES):
+        command = mode.options(command)
+    return command
+
 
 @click.command("explore")
+@click.argument("paths", metavar="[SCENARIO]...", nargs=-1, type=click.Path(path_type=Path))
+@_options
+@click.option(
+    "-k", "expression", metavar="EXPR", help="Only scenarios whose names match: parts of names, and, or, not."
+)
 @click.option(
     "--dispatcher",
     default="reference",
@@ -23,57 +49,58 @@ from hydra_notify_sim.contract import profiles
     show_default=True,
     help="Which promises are judged.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the generation.")
-@click.option("--budget", metavar="TIME", help="End after this time: 90s, 10m, 1.5h.")
-@click.option("--scenarios", type=click.IntRange(1), metavar="N", help="End after so many scenarios.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything made up.")
 @click.option(
     "--workers",
-    type=click.IntRange(1, explore_campaign.MOST_WORKERS),
-    metavar="N",
-    help="Processes that play; one for each core by default.",
-)
-@click.option("--shard", metavar="I/N", help="Play the I-th of N parts, as in a CI matrix.")
-@click.option("--dask", metavar="ADDRESS", help="Let the workers of a Dask scheduler play.")
-@click.option(
-    "--state",
-    "state_directory",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Keep what was found there, and go on from it.",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Processes, each with a database of its own.",
 )
 @click.option(
-    "--merge",
-    "sources",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    multiple=True,
-    metavar="DIR",
-    help="Add up campaigns' states into --state.",
-)
-@click.option("--show", type=click.IntRange(0), metavar="I", help="Print scenario number I of the seed.")
-@click.option("-x", "stop_at_first", is_flag=True, help="End with the first scenario that breaks a promise.")
-@click.option(
-    "--dsn", envvar="HYDRA_NOTIFY_SIM_DSN", help="A PostgreSQL server to use, instead of one of our own."
-)
-@click.option(
-    "--schema",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="A Hydra checkout's hydra.sql, instead of our tables.",
+    "--dsn",
+    envvar=DSN_VARIABLE,
+    help=f"A PostgreSQL server to use, instead of one of our own.  [env: {DSN_VARIABLE}]",
 )
 @click.option("--json", "json_name", metavar="FILE", help="Write a JSON report; - is standard output.")
-def command(
-    *,
-    sources: tuple[Path, ...],
-    show: int | None,
-    seed: int,
-    state_directory: Path | None,
-    json_name: str | None,
-    **rest: object,
-) -> int:
-    """Play generated scenarios against a dispatcher."""
-    if show is not None:
-        click.echo(explore_campaign.show(seed, show), nl=False)
-        return 0
-    if sources:
-        return explore_campaign.merge(sources, state_directory, json_name)
-    return explore_campaign.run(seed=seed, state_directory=state_directory, json_name=json_name, **rest)  # type: ignore[arg-type]  # click gives them by name
+def command(*, paths: tuple[Path, ...], expression: str | None, json_name: str | None, **given: Any) -> int:
+    """Find what no scripted scenario does.
+
+    A campaign plays scenarios that are made up, shrinks those that break a promise, and writes them to
+    counter-examples/.
+    """
+    mode = _mode()
+    options = engine.Options(
+        dispatcher=given["dispatcher"],
+        profile=given["profile"],
+        seed=given["seed"],
+        dsn=given["dsn"] or None,
+    )
+    shared = {
+        "paths": list(paths),
+        "expression": expression,
+        "workers": given["workers"],
+        "json_name": json_name,
+        "options": options,
+    }
+    own = {name: given[name] for name in mode.OWN}
+    code: int = mode.run(shared, **own)
+    return code
+
+
+def _mode() -> ModuleType:
+    """Return the mode whose options were given; options of two are a contradiction."""
+    context = click.get_current_context()
+    asked = {
+        mode: option
+        for mode in MODES
+        for name, option in mode.OWN.items()
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+    }
+    if len(asked) > 1:
+        raise errors.UsageError(f"{' and '.join(asked.values())} belong to different explorations: give one")
+    if not asked and DEFAULT is None:
+        raise errors.UsageError("say what is to be explored")
+    found = next(iter(asked), DEFAULT)
+    assert found is not None
+    return found

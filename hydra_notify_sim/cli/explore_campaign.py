@@ -1,48 +1,132 @@
 """``explore`` without a mode: a campaign of generated scenarios; and ``explore --merge``, which adds shards up."""
 
-import os
 import re
+import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
-from hydra_notify_sim import errors, scenario
+import click
+
+from hydra_notify_sim import engine, errors, scenario
 from hydra_notify_sim.cli import ending, interruption, running
 from hydra_notify_sim.exploration import counter_examples
 from hydra_notify_sim.exploration.campaigns import campaign, making, pool, state, tally, tasks
 from hydra_notify_sim.reports import campaign as report
-from hydra_notify_sim.reports import json_report
+from hydra_notify_sim.reports import json_report, words
 from hydra_notify_sim.targets import registry
 
-MOST_WORKERS = 64
+OWN = {
+    "budget": "--budget",
+    "scenarios": "--scenarios",
+    "shard": "--shard",
+    "dask": "--dask",
+    "state_directory": "--state",
+    "sources": "--merge",
+    "show": "--show",
+    "stop_at_first": "-x",
+    "schema": "--schema",
+}
+
+
+def options(command: Callable[..., int]) -> Callable[..., int]:
+    """Add the options of a campaign to a command."""
+    directory = click.Path(file_okay=False, path_type=Path)
+    for option in (
+        click.option(
+            "--schema",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            metavar="FILE",
+            help="Campaigns: a Hydra checkout's hydra.sql, instead of our tables.",
+        ),
+        click.option(
+            "-x", "stop_at_first", is_flag=True, help="End with the first scenario that breaks a promise."
+        ),
+        click.option(
+            "--show", type=click.IntRange(0), metavar="I", help="Print scenario number I of the seed."
+        ),
+        click.option(
+            "--merge",
+            "sources",
+            type=directory,
+            multiple=True,
+            metavar="DIR",
+            help="Add the states of several campaigns up in --state.",
+        ),
+        click.option(
+            "--state",
+            "state_directory",
+            type=click.Path(path_type=Path),
+            metavar="DIR",
+            help="Keep what a campaign found there, and go on from it.",
+        ),
+        click.option("--dask", metavar="ADDRESS", help="Let the workers of a Dask scheduler play."),
+        click.option("--shard", metavar="I/N", help="Play the I-th of N parts, as in a CI matrix."),
+        click.option(
+            "--scenarios", type=click.IntRange(1), metavar="N", help="End a campaign after N scenarios."
+        ),
+        click.option("--budget", metavar="TIME", help="End a campaign after this time: 90s, 10m, 1.5h."),
+    ):
+        command = option(command)
+    return command
 
 
 def run(
+    shared: dict[str, Any],
     *,
-    dispatcher: str,
-    profile: str,
-    seed: int,
-    budget: str | None,
-    scenarios: int | None,
-    workers: int | None,
-    shard: str | None,
-    dask: str | None,
+    sources: tuple[Path, ...],
+    show: int | None,
     state_directory: Path | None,
-    stop_at_first: bool,
-    dsn: str | None,
-    schema: Path | None,
-    json_name: str | None,
+    **own: Any,
 ) -> int:
-    """Run a campaign and return the exit code (docs/exploration.md).
+    """Run a campaign, merge some, or print a scenario; return the exit code.
 
     Raises:
         UsageError: an argument cannot be meant.
         EnvironmentFailedError: no server, no workers, or a directory that cannot be written.
 
     """
-    registry.choose(dispatcher)
+    if shared["paths"] or shared["expression"]:
+        raise errors.UsageError("a campaign makes its scenarios up; files are for --sweep, or for `replay`.")
+    if show is not None:
+        sys.stdout.write(text_of(shared["options"].seed, show))
+        return 0
+    if sources:
+        return merge(sources, state_directory, shared["json_name"])
+    return campaign_of(
+        shared["options"],
+        state_directory=state_directory,
+        workers=shared["workers"],
+        json_name=shared["json_name"],
+        **own,
+    )
+
+
+def campaign_of(
+    options: engine.Options,
+    *,
+    budget: str | None,
+    scenarios: int | None,
+    workers: int,
+    shard: str | None,
+    dask: str | None,
+    state_directory: Path | None,
+    stop_at_first: bool,
+    schema: Path | None,
+    json_name: str | None,
+) -> int:
+    """Run a campaign and return the exit code (docs/exploration.md)."""
+    registry.choose(options.dispatcher)
     number, of = _shard(shard)
     plan = tasks.Plan(
-        dispatcher=dispatcher, profile=profile, seed=seed, shard=number, shards=of, dsn=dsn, schema=schema
+        dispatcher=options.dispatcher,
+        profile=options.profile,
+        seed=options.seed,
+        shard=number,
+        shards=of,
+        dsn=options.dsn,
+        schema=schema,
     )
     limits = campaign.Limits(scenarios=scenarios, seconds=_seconds(budget), stop_at_first=stop_at_first)
     target = running.json_target(json_name) if json_name else None
@@ -94,7 +178,7 @@ def merge(sources: tuple[Path, ...], state_directory: Path | None, json_name: st
     return code
 
 
-def show(seed: int, index: int) -> str:
+def text_of(seed: int, index: int) -> str:
     """Return scenario number ``index`` of a seed as the text of its file."""
     return scenario.to_yaml(making.scenario(tasks.Plan(seed=seed), index))
 
@@ -105,14 +189,12 @@ def _exit_code(result: campaign.Result) -> int:
     return result.exit_code
 
 
-def _executor(plan: tasks.Plan, workers: int | None, dask: str | None) -> pool.Executor:
+def _executor(plan: tasks.Plan, workers: int, dask: str | None) -> pool.Executor:
     if dask is not None:
-        if workers is not None:
-            raise errors.UsageError("--workers is of no use with --dask: the cluster has its own workers.")
         from hydra_notify_sim.exploration.campaigns import cluster  # noqa: PLC0415  # an extra
 
         return cluster.Cluster(plan, dask)
-    return pool.Pool(plan, min(workers or os.cpu_count() or 1, MOST_WORKERS))
+    return pool.Pool(plan, workers)
 
 
 def _shard(text: str | None) -> tuple[int, int]:
@@ -136,11 +218,11 @@ def _seconds(text: str | None) -> float | None:
     return seconds
 
 
-def _what(limits: campaign.Limits, dask: str | None, workers: int | None) -> str:
+def _what(limits: campaign.Limits, dask: str | None, workers: int) -> str:
     until = []
     if limits.scenarios is not None:
         until.append(f"{limits.scenarios} scenarios")
     if limits.seconds is not None:
         until.append(f"{limits.seconds:g} s")
-    where = f"on the Dask cluster {dask}" if dask else f"{workers or os.cpu_count()} workers"
+    where = f"on the Dask cluster {dask}" if dask else words.plural(workers, "worker")
     return f"{' or '.join(until) or 'until Ctrl-C'}, {where}"

@@ -230,18 +230,21 @@ class Teller:
                 chance.choice(("build", "finish", "notify", "cancel", "restart")), inside=True
             )
             do += [other] if other else []
+        return [*do, self._fault(at)]
+
+    def _fault(self, at: str) -> Step:
+        """Return something that goes wrong at a point."""
+        chance = self._chance
         fault = chance.choice(("crash", "crash", "crash", "stop", "lost", "reply lost", "reply lost"))
         if at == "before_store" and chance.random() < 0.5:
             # The one write that may be there twice, or not at all, and nobody knows.
             fault = "reply lost"
         if fault in {"crash", "stop"}:
-            do.append({"dispatcher": fault})
             self._up = False
-        elif fault == "lost" or not at.startswith("before_"):
-            do.append({"connection": "lost"})
-        else:
-            do.append({"connection": "lost", "reply_lost": True})
-        return do
+            return {"dispatcher": fault}
+        if fault == "lost" or not at.startswith("before_"):
+            return {"connection": "lost"}
+        return {"connection": "lost", "reply_lost": True}
 
     # Actions
 

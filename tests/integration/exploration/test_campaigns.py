@@ -254,6 +254,7 @@ def test_a_dask_cluster_plays_the_same_campaign(run: Run, tmp_path: Path) -> Non
         (["--budget", "soon"], "write a duration"),
         (["--dispatcher", "known-bad:never-clear"], "Did you mean 'known-bad:never-clears'"),
         (["--merge", "."], "--merge needs --state"),
+        (["story.yaml"], "a campaign makes its scenarios up"),
     ],
 )
 def test_wrong_arguments_are_told_before_anything_is_played(
