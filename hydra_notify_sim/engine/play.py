@@ -61,6 +61,12 @@ class Player:
         self._restart_server = restart_server
         self._story: Iterator[verbs.StepBase] = iter(())
         self._armed: list[tuple[Armed, int]] = []
+        self._enclosing: list[tuple[Armed, int]] = []
+        """Points of a ``repeat`` whose steps are not over."""
+        self._struck = False
+        """What a ``repeat`` has for one of its points was played: the story may be off its path from there on."""
+        self.begun: list[verbs.StepBase] = []
+        """Steps that were begun, in order, wherever they stand; a ``repeat`` is none of them."""
         self._line = 0
         target.on_hold = self._hold
         self._verbs: dict[type[verbs.StepBase], Callable[..., None]] = {
@@ -106,12 +112,14 @@ class Player:
     def end(self) -> None:
         """Let the dispatcher settle for the last time; points that it was never held at are noted."""
         self.target.settle()
+        self._armed += self._enclosing
+        self._enclosing.clear()
         self._note_missed()
 
     @property
     def _departed(self) -> bool:
         """Whether the dispatcher did not do what the story took for granted."""
-        return bool(self.played.missed) or any(
+        return self._struck or bool(self.played.missed) or any(
             isinstance(record, history.Ended) for record in self.target.journal.history
         )
 
@@ -119,7 +127,7 @@ class Player:
 
     def play_steps(self, steps: Iterable[verbs.StepBase]) -> None:
         """Play steps one after the other; while a call is held, the next ones are taken from here too."""
-        outer, self._story = self._story, _one_by_one(steps)
+        outer, self._story = self._story, self._one_by_one(steps)
         try:
             for step in self._story:
                 self._play(step)
@@ -128,6 +136,7 @@ class Player:
 
     def _play(self, step: verbs.StepBase) -> None:
         self._line = step.line
+        self.begun.append(step)
         if step.at is not None:
             self._arm(step)
         self._verbs[type(step)](step)
@@ -136,6 +145,32 @@ class Player:
             self._has_settled(step)
         if not self.target.inside:
             self._note_missed()
+
+    def _one_by_one(self, steps: Iterable[verbs.StepBase]) -> Iterator[verbs.StepBase]:
+        """Yield the steps, those of a ``repeat`` as often as it says; its point is waited for all the while."""
+        for step in steps:
+            if not isinstance(step, verbs.Repeat):
+                yield step
+                continue
+            waited_for = self._enclose(step) if step.at is not None else None
+            for _ in range(step.repeat.times):
+                yield from self._one_by_one(step.repeat.steps)
+            if waited_for is not None and waited_for in self._enclosing:
+                # The dispatcher may still be held in the last of the steps: noted as missed once it is not.
+                self._enclosing.remove(waited_for)
+                self._armed.append(waited_for)
+
+    def _enclose(self, step: verbs.Repeat) -> tuple[Armed, int]:
+        point = step.at
+        assert point is not None
+
+        def strike() -> None:
+            self._struck = True
+            self.play_steps(step.do)
+
+        armed = self.target.points.arm(Armed(point.name, point.which, strike, hook=point.hook or ""))
+        self._enclosing.append((armed, step.line))
+        return self._enclosing[-1]
 
     def _arm(self, step: verbs.StepBase) -> None:
         point = step.at
@@ -321,12 +356,3 @@ class Player:
     def _where(self) -> str:
         return f"line {self._line}" if self._line else "the story"
 
-
-def _one_by_one(steps: Iterable[verbs.StepBase]) -> Iterator[verbs.StepBase]:
-    """Yield the steps, those of a ``repeat`` as often as it says."""
-    for step in steps:
-        if isinstance(step, verbs.Repeat):
-            for _ in range(step.repeat.times):
-                yield from _one_by_one(step.repeat.steps)
-        else:
-            yield step

@@ -1,0 +1,8 @@
+"""Sweeps: a scenario's story again and again, each time with one more fault or another order of events."""
+
+from hydra_notify_sim.exploration.sweeps.matrix import Matrix
+from hydra_notify_sim.exploration.sweeps.sweep import Settings, sweep
+from hydra_notify_sim.exploration.sweeps.trying import Tried
+from hydra_notify_sim.exploration.sweeps.variants import KINDS, Move, Variant, told
+
+__all__ = ["KINDS", "Matrix", "Move", "Settings", "Tried", "Variant", "sweep", "told"]
