@@ -10,6 +10,7 @@ from hydra_notify_sim import __version__, errors
 
 COMMANDS = {
     "replay": "Play scenarios against a dispatcher and judge what happened.",
+    "explore": "Find what no scripted scenario does: sweeps over every point of a story.",
     "check": "Judge saved histories again, without a database.",
     "explain": "Print a promise or a quirk: its text, why it exists, what exercises it.",
     "dispatchers": "List the dispatchers that scenarios can be played against.",

@@ -119,8 +119,10 @@ class Player:
     @property
     def _departed(self) -> bool:
         """Whether the dispatcher did not do what the story took for granted."""
-        return self._struck or bool(self.played.missed) or any(
-            isinstance(record, history.Ended) for record in self.target.journal.history
+        return (
+            self._struck
+            or bool(self.played.missed)
+            or any(isinstance(record, history.Ended) for record in self.target.journal.history)
         )
 
     # One step after the other
@@ -355,4 +357,3 @@ class Player:
 
     def _where(self) -> str:
         return f"line {self._line}" if self._line else "the story"
-
