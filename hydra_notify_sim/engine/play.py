@@ -40,6 +40,8 @@ class Played:
     """The ``violated`` expectations, which are looked at when all is judged."""
     missed: list[str] = field(default_factory=list)
     """Points that were never reached, with the reason."""
+    astray: list[str] = field(default_factory=list)
+    """The same after what a ``repeat`` has for its point: from there on the story may well take another way."""
 
 
 class Player:
@@ -63,6 +65,8 @@ class Player:
         self._armed: list[tuple[Armed, int]] = []
         self._enclosing: list[tuple[Armed, int]] = []
         """Points of a ``repeat`` whose steps are not over."""
+        self._enclosed: list[tuple[Armed, int]] = []
+        """All of them so far."""
         self._struck = False
         """What a ``repeat`` has for one of its points was played: the story may be off its path from there on."""
         self.begun: list[verbs.StepBase] = []
@@ -105,7 +109,8 @@ class Player:
                     raise
                 raise StoryError(f"{self._where()}: {error}") from error
             # The dispatcher left the story's path, and this is where the two can no longer be reconciled.
-            self.played.missed.append(f"{self._where()}: the story could not go on: {error}")
+            lost = self.played.astray if self._struck else self.played.missed
+            lost.append(f"{self._where()}: the story could not go on: {error}")
         self.end()
         return self.played
 
@@ -113,7 +118,6 @@ class Player:
         """Let the dispatcher settle for the last time; points that it was never held at are noted."""
         self.target.settle()
         self._armed += self._enclosing
-        self._enclosing.clear()
         self._note_missed()
 
     @property
@@ -172,6 +176,7 @@ class Player:
 
         armed = self.target.points.arm(Armed(point.name, point.which, strike, hook=point.hook or ""))
         self._enclosing.append((armed, step.line))
+        self._enclosed.append(self._enclosing[-1])
         return self._enclosing[-1]
 
     def _arm(self, step: verbs.StepBase) -> None:
@@ -191,7 +196,8 @@ class Player:
                 self.target.points.disarm(armed)
                 why = self.target.points.cannot.get(armed.name, "it was never reached")
                 reason = f"line {line}: the point {armed}: {why}"
-                self.played.missed.append(reason)
+                is_own = not any(armed is enclosing for enclosing, _ in self._enclosed)
+                (self.played.astray if self._struck and is_own else self.played.missed).append(reason)
                 self._record(history.PointMissed(t=self._now, point=str(armed), reason=reason))
         self._armed.clear()
 

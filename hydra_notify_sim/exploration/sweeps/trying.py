@@ -84,7 +84,7 @@ class Trier:
         )
         broken = tuple(v.promise for v in judged.verdicts if v.verdict == "violated")
         more, pruned = self._after(variant, story, passed, begun)
-        astray = played.missed[0] if played.missed and not unreached else ""
+        astray = next(iter([*played.astray, *([] if unreached else played.missed)]), "")
         return Tried(variant, broken, astray, unreached, pruned=pruned), more
 
     def _after(
