@@ -1,9 +1,9 @@
-"""Runs all benchmarks, or those named: ``python -m benchmarks [scenarios] [replay] [checks] [fixtures]``."""
+"""Runs all benchmarks, or those named: ``python -m benchmarks [scenarios] [replay] [checks] [fixtures] [sweeps]``."""
 
 import importlib
 import sys
 
-ALL = ("scenarios", "replay", "checks", "fixtures")
+ALL = ("scenarios", "replay", "checks", "fixtures", "sweeps")
 
 
 def main() -> None:
