@@ -8,16 +8,16 @@ from typing import Any
 import click
 
 from hydra_notify_sim import engine, errors
-from hydra_notify_sim.cli import explore_sweep
+from hydra_notify_sim.cli import explore_campaign, explore_sweep
 from hydra_notify_sim.contract import profiles
 
 DSN_VARIABLE = "HYDRA_NOTIFY_SIM_DSN"
 
-MODES: Sequence[ModuleType] = (explore_sweep,)
+MODES: Sequence[ModuleType] = (explore_campaign, explore_sweep)
 """Modules with ``options`` (a decorator), ``OWN`` (parameter to the option that asks for the mode or belongs to it)
 and ``run(shared, **own)``, which returns an exit code."""
 
-DEFAULT: ModuleType | None = None
+DEFAULT: ModuleType | None = explore_campaign
 """The mode if none of the options of any was given."""
 
 Command = Callable[..., int]
@@ -55,7 +55,7 @@ def _options(command: Command) -> Command:
     type=click.IntRange(1, 64),
     default=1,
     show_default=True,
-    help="Processes, each with a database of its own on one server.",
+    help="Processes, each with a database of its own.",
 )
 @click.option(
     "--dsn",
@@ -66,8 +66,9 @@ def _options(command: Command) -> Command:
 def command(*, paths: tuple[Path, ...], expression: str | None, json_name: str | None, **given: Any) -> int:
     """Find what no scripted scenario does.
 
-    With --sweep, scenarios are played again and again, each time with one more fault or another order of events,
-    until every point has had its turn. A variant that breaks a promise is written to counter-examples/.
+    A campaign plays scenarios that are made up, shrinks those that break a promise, and writes them to
+    counter-examples/. With --sweep, written scenarios are played again and again instead, each time with one more
+    fault or another order of events, until every point has had its turn.
     """
     mode = _mode()
     options = engine.Options(
@@ -100,7 +101,7 @@ def _mode() -> ModuleType:
     if len(asked) > 1:
         raise errors.UsageError(f"{' and '.join(asked.values())} belong to different explorations: give one")
     if not asked and DEFAULT is None:
-        raise errors.UsageError("say what is to be explored: --sweep crash, disconnect or interleave")
+        raise errors.UsageError("say what is to be explored")
     found = next(iter(asked), DEFAULT)
     assert found is not None
     return found

@@ -6,6 +6,7 @@ only while it waits for it: all happens in one thread, in one order.
 """
 
 import contextlib
+import shlex
 import shutil
 import sys
 import tempfile
@@ -30,6 +31,7 @@ from hydra_notify_sim.targets.points import Points
 from hydra_notify_sim.targets.process_calls import AskedToStop, CallHandler, LifeGone
 from hydra_notify_sim.targets.process_clock import ProcessClock
 from hydra_notify_sim.targets.process_life import Life
+from hydra_notify_sim.targets.programs import Program
 from hydra_notify_sim.targets.sentinels import Sentinels
 from hydra_notify_sim.targets.settling import Settling
 from hydra_notify_sim.targets.silence import Silence
@@ -57,19 +59,19 @@ class ProcessTarget:
         self,
         journal: Journal,
         dsn: str,
-        command: Sequence[str],
+        program: Program | Sequence[str],
         *,
         clock: ProcessClock,
         keep: Callable[[], Collection[int]] = tuple,
         payloads: channels.PayloadVersion = channels.DEFAULT_PAYLOADS,
         patience: float = 1.0,
     ) -> None:
-        """Prepare to run a command as the dispatcher of a database.
+        """Prepare to run a program as the dispatcher of a database.
 
         Args:
             journal: the run's history; its connection sends the sentinels.
             dsn: libpq connection string, for the dispatcher and for the harness's locks.
-            command: the program and its arguments.
+            program: the program, or just its command: name and arguments.
             clock: the history's clock.
             keep: gives the pids of the harness's own backends, which are never terminated, beside the journal's.
             payloads: version of the payloads, to know which calls an emission asks for.
@@ -88,7 +90,7 @@ class ProcessTarget:
         self.silence = Silence(journal, payloads)
         self.backends = Backends(journal, postgres.connector(dsn), keep)
         self._dsn = dsn
-        self._command = tuple(command)
+        self._program = program if isinstance(program, Program) else Program(tuple(program))
         self._life: Life | None = None
         self._lives = 0
         self._ever_connected = False
@@ -151,11 +153,14 @@ class ProcessTarget:
         hooks = interested(behaviours, behaviours)
         self.exchange.expect({**hooks, messages.SENTINEL: ("eval_started",)})
         # The sentinel is the last: when it is called, the others have been, where the order is kept.
-        environment = process_environment.make(
-            self._dsn, self.exchange.path, [*behaviours, messages.SENTINEL], self._directory
+        plugins = [*behaviours, messages.SENTINEL]
+        environment = self._program.prepare(
+            process_environment.make(self._dsn, self.exchange.path, plugins, self._directory),
+            plugins,
+            self._directory,
         )
         self.record(history.Starting(t=self.now, life=self._lives, plugins=hooks))
-        life = Life(self._lives, behaviours, Child(self._command, environment, self._directory))
+        life = Life(self._lives, behaviours, self._child(environment))
         self._life = life
         with self._driving(life):
             self._await_hello(life)
@@ -399,7 +404,7 @@ class ProcessTarget:
 
     @property
     def _shown_command(self) -> str:
-        return f"the dispatcher ({' '.join(self._command)})"
+        return f"the dispatcher ({shlex.join(self._program.command)})"
 
     def _observe(self) -> None:
         self.sentinels.forget_tasks()
@@ -409,6 +414,9 @@ class ProcessTarget:
     def _committed(self, commit: history.Commit) -> None:
         if self._life is not None and self._life.up:
             self.silence.committed(commit, interested(self._life.behaviours, self._life.behaviours))
+
+    def _child(self, environment: Mapping[str, str]) -> Child:
+        return Child(self._program.command, environment, self._program.directory or self._directory)
 
     def _living(self, what: str) -> Life:
         if self._life is None:

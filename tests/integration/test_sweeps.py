@@ -15,7 +15,7 @@ from hydra_notify_sim.engine import Options, events
 from hydra_notify_sim.exploration import sweeps
 
 ROOT = Path(__file__).parents[2]
-DOCS = (ROOT / "docs" / "exploration.md").read_text()
+DOCS = (ROOT / "docs" / "sweeps.md").read_text()
 STORY = """\
 scenario: Two builds finish
 why: a test
@@ -142,10 +142,10 @@ def test_a_point_of_a_repeat_that_is_never_reached_is_not_passed(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "say what is to be explored"),
         (["--twice"], "belong to a sweep"),
         (["--sweep", "disconnect", "--twice"], "--twice is for --sweep crash"),
         (["--sweep", "crash", "--bound", "2"], "--bound is for --sweep interleave"),
+        (["--sweep", "crash", "--scenarios", "5"], "belong to different explorations"),
         (["--sweep", "crash"], "name scenarios to be swept"),
     ],
 )
