@@ -8,12 +8,12 @@ from typing import Any
 import click
 
 from hydra_notify_sim import engine, errors
-from hydra_notify_sim.cli import explore_campaign
+from hydra_notify_sim.cli import explore_campaign, explore_sweep
 from hydra_notify_sim.contract import profiles
 
 DSN_VARIABLE = "HYDRA_NOTIFY_SIM_DSN"
 
-MODES: Sequence[ModuleType] = (explore_campaign,)
+MODES: Sequence[ModuleType] = (explore_campaign, explore_sweep)
 """Modules with ``options`` (a decorator), ``OWN`` (parameter to the option that asks for the mode or belongs to it)
 and ``run(shared, **own)``, which returns an exit code."""
 
@@ -67,7 +67,8 @@ def command(*, paths: tuple[Path, ...], expression: str | None, json_name: str |
     """Find what no scripted scenario does.
 
     A campaign plays scenarios that are made up, shrinks those that break a promise, and writes them to
-    counter-examples/.
+    counter-examples/. With --sweep, written scenarios are played again and again instead, each time with one more
+    fault or another order of events, until every point has had its turn.
     """
     mode = _mode()
     options = engine.Options(

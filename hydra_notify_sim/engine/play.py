@@ -40,6 +40,8 @@ class Played:
     """The ``violated`` expectations, which are looked at when all is judged."""
     missed: list[str] = field(default_factory=list)
     """Points that were never reached, with the reason."""
+    astray: list[str] = field(default_factory=list)
+    """The same after what a ``repeat`` has for its point: from there on the story may well take another way."""
 
 
 class Player:
@@ -61,6 +63,14 @@ class Player:
         self._restart_server = restart_server
         self._story: Iterator[verbs.StepBase] = iter(())
         self._armed: list[tuple[Armed, int]] = []
+        self._enclosing: list[tuple[Armed, int]] = []
+        """Points of a ``repeat`` whose steps are not over."""
+        self._enclosed: list[tuple[Armed, int]] = []
+        """All of them so far."""
+        self._struck = False
+        """What a ``repeat`` has for one of its points was played: the story may be off its path from there on."""
+        self.begun: list[verbs.StepBase] = []
+        """Steps that were begun, in order, wherever they stand; a ``repeat`` is none of them."""
         self._line = 0
         target.on_hold = self._hold
         self._verbs: dict[type[verbs.StepBase], Callable[..., None]] = {
@@ -99,7 +109,8 @@ class Player:
                     raise
                 raise StoryError(f"{self._where()}: {error}") from error
             # The dispatcher left the story's path, and this is where the two can no longer be reconciled.
-            self.played.missed.append(f"{self._where()}: the story could not go on: {error}")
+            lost = self.played.astray if self._struck else self.played.missed
+            lost.append(f"{self._where()}: the story could not go on: {error}")
             if self.target.alive:
                 # The error may have come from a point, through the middle of the dispatcher's work, which is left
                 # undone: nothing that it owes from here on can be held against it.
@@ -110,20 +121,23 @@ class Player:
     def end(self) -> None:
         """Let the dispatcher settle for the last time; points that it was never held at are noted."""
         self.target.settle()
+        self._armed += self._enclosing
         self._note_missed()
 
     @property
     def _departed(self) -> bool:
         """Whether the dispatcher did not do what the story took for granted."""
-        return bool(self.played.missed) or any(
-            isinstance(record, history.Ended) for record in self.target.journal.history
+        return (
+            self._struck
+            or bool(self.played.missed)
+            or any(isinstance(record, history.Ended) for record in self.target.journal.history)
         )
 
     # One step after the other
 
     def play_steps(self, steps: Iterable[verbs.StepBase]) -> None:
         """Play steps one after the other; while a call is held, the next ones are taken from here too."""
-        outer, self._story = self._story, _one_by_one(steps)
+        outer, self._story = self._story, self._one_by_one(steps)
         try:
             for step in self._story:
                 self._play(step)
@@ -132,6 +146,7 @@ class Player:
 
     def _play(self, step: verbs.StepBase) -> None:
         self._line = step.line
+        self.begun.append(step)
         if step.at is not None:
             self._arm(step)
         self._verbs[type(step)](step)
@@ -140,6 +155,33 @@ class Player:
             self._has_settled(step)
         if not self.target.inside:
             self._note_missed()
+
+    def _one_by_one(self, steps: Iterable[verbs.StepBase]) -> Iterator[verbs.StepBase]:
+        """Yield the steps, those of a ``repeat`` as often as it says; its point is waited for all the while."""
+        for step in steps:
+            if not isinstance(step, verbs.Repeat):
+                yield step
+                continue
+            waited_for = self._enclose(step) if step.at is not None else None
+            for _ in range(step.repeat.times):
+                yield from self._one_by_one(step.repeat.steps)
+            if waited_for is not None and waited_for in self._enclosing:
+                # The dispatcher may still be held in the last of the steps: noted as missed once it is not.
+                self._enclosing.remove(waited_for)
+                self._armed.append(waited_for)
+
+    def _enclose(self, step: verbs.Repeat) -> tuple[Armed, int]:
+        point = step.at
+        assert point is not None
+
+        def strike() -> None:
+            self._struck = True
+            self.play_steps(step.do)
+
+        armed = self.target.points.arm(Armed(point.name, point.which, strike, hook=point.hook or ""))
+        self._enclosing.append((armed, step.line))
+        self._enclosed.append(self._enclosing[-1])
+        return self._enclosing[-1]
 
     def _arm(self, step: verbs.StepBase) -> None:
         point = step.at
@@ -158,7 +200,8 @@ class Player:
                 self.target.points.disarm(armed)
                 why = self.target.points.cannot.get(armed.name, "it was never reached")
                 reason = f"line {line}: the point {armed}: {why}"
-                self.played.missed.append(reason)
+                is_own = not any(armed is enclosing for enclosing, _ in self._enclosed)
+                (self.played.astray if self._struck and is_own else self.played.missed).append(reason)
                 self._record(history.PointMissed(t=self._now, point=str(armed), reason=reason))
         self._armed.clear()
 
@@ -330,13 +373,3 @@ class Player:
 
     def _where(self) -> str:
         return f"line {self._line}" if self._line else "the story"
-
-
-def _one_by_one(steps: Iterable[verbs.StepBase]) -> Iterator[verbs.StepBase]:
-    """Yield the steps, those of a ``repeat`` as often as it says."""
-    for step in steps:
-        if isinstance(step, verbs.Repeat):
-            for _ in range(step.repeat.times):
-                yield from _one_by_one(step.repeat.steps)
-        else:
-            yield step

@@ -90,7 +90,7 @@ class Life:
             number = self._calls_of_event
             self.effects += 1
         if point in {"before_call", "after_call"}:
-            self._at_point(self.target.points.step)
+            self._at_point(lambda: self.target.points.step(point.replace("_", " ")))
         if point == "after_call" and number is not None and number < self._calls_expected(hook):
             # Between two plugins: the dispatcher does first what it does before it goes on to the next one.
             self._returned_from = (plugin, hook, number)
@@ -137,7 +137,7 @@ class Life:
             return self._receive(method)
         if name in READS:
             self.gone_on()
-        self._before(name)
+        self._before(name, args)
         if self.lose_reply:
             self.lose_reply = False
             method(*args)
@@ -154,8 +154,8 @@ class Life:
         self._after(name, args)
         return result
 
-    def _before(self, name: str) -> None:
-        self._at_point(self.target.points.step)
+    def _before(self, name: str, args: tuple[Any, ...]) -> None:
+        self._at_point(lambda: self.target.points.step(f"before {name}", args))
         if name == "load":
             self._calls_of_event = 0
             self._retrying, self._retry_next = self._retry_next, False
@@ -188,7 +188,7 @@ class Life:
             self.reach("after_clear")
         elif name == "store_retry":
             self.reach("after_store")
-        self._at_point(self.target.points.step)
+        self._at_point(lambda: self.target.points.step(f"after {name}", args))
 
     def _wrote(self, name: str) -> None:
         if name not in READS and name not in {"connect", "listen"}:
@@ -216,7 +216,7 @@ class Life:
             received += batch
         self.expected = 0
         self.effects += 1
-        self._at_point(self.target.points.step)
+        self._at_point(lambda: self.target.points.step("after receive"))
         return received
 
     def committed(self, commit: history.Commit) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from hydra_notify_sim import history
 from hydra_notify_sim.recorders.journal import Journal
@@ -42,6 +43,9 @@ class Points:
         self._armed: list[Armed] = []
         self.count = 0
         """Points reached so far."""
+        self.watch: Callable[[str, tuple[Any, ...]], None] = lambda _kind, _args: None
+        """Told of each numbered point before anything is played there: its kind, such as ``before load``, and the
+        arguments of the port call that it belongs to. Sweeps look on here."""
         self.cannot: dict[str, str] = {}
         """Points at which this kind of dispatcher cannot be held, with the reason."""
 
@@ -69,9 +73,10 @@ class Points:
             if armed.matches(name, plugin, hook, number) and armed in self._armed:
                 self._play(armed)
 
-    def step(self) -> None:
+    def step(self, kind: str, args: tuple[Any, ...] = ()) -> None:
         """Count one more numbered point (``point: k``): the dispatcher is before or after a port or plugin call."""
         self.count += 1
+        self.watch(kind, args)
         self.reach("point")
 
     def _play(self, armed: Armed) -> None:

@@ -1,0 +1,155 @@
+"""Sweeps: every point has its turn, a mistake is found and replays, and nothing passes by not happening."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hydra_notify_sim import scenario
+from hydra_notify_sim.engine import Options, events
+from hydra_notify_sim.exploration import sweeps
+
+ROOT = Path(__file__).parents[2]
+DOCS = (ROOT / "docs" / "sweeps.md").read_text()
+STORY = """\
+scenario: Two builds finish
+why: a test
+exercises: [B-at-least-once]
+given:
+  builds: {a: {}, b: {}}
+  plugins: {chat: {hooks: [build_finished]}, github: {hooks: [build_finished]}}
+story:
+  - dispatcher: start
+  - build: a
+  - build: b
+  - settle
+  - expect: {calls: {chat: {build: a, at_least: 1, at_most: 1}}}
+"""
+
+
+@pytest.fixture
+def story(tmp_path: Path) -> Path:
+    file = tmp_path / "two-builds.yaml"
+    file.write_text(STORY)
+    return file
+
+
+def explore(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "hydra_notify_sim", "explore", *map(str, arguments)],
+        capture_output=True, text=True, check=False, timeout=120,
+        env={name: value for name, value in os.environ.items() if name != "HYDRA_NOTIFY_SIM_DSN"},
+    )  # fmt: skip
+
+
+def swept(kind: sweeps.Kind, bound: int = 1, text: str = STORY) -> list[sweeps.Tried]:
+    loaded = [(Path("story.yaml"), scenario.load_text(text))]
+    return list(sweeps.sweep(loaded, sweeps.Settings(kind=kind, bound=bound, options=Options())))
+
+
+def test_every_point_is_crashed_at_once_and_the_reference_keeps_its_promises() -> None:
+    as_written, *crashes = swept("crash")
+    assert not as_written.variant.moves
+    points = [tried.variant.moves[0].point for tried in crashes]
+    assert points == list(range(1, len(points) + 1))
+    kinds = {tried.variant.moves[0].kind for tried in crashes}
+    assert {"before load", "after load", "before call", "after clear_marks", "after receive"} <= kinds
+    assert all(tried.held and not tried.astray for tried in crashes)
+
+
+def test_an_answer_is_lost_only_where_one_is_asked_for() -> None:
+    lost = [tried.variant.moves[0] for tried in swept("disconnect")[1:]]
+    assert {move.kind for move in lost if move.action == "reply lost"} >= {
+        "before load",
+        "before clear_marks",
+    }
+    assert not any(move.action == "reply lost" for move in lost if not move.kind.startswith("before "))
+
+
+def test_steps_are_moved_in_their_order_and_each_schedule_is_tried_once() -> None:
+    tried = swept("interleave", bound=2)
+    assert all(one.held for one in tried)
+    moved = [[place for move in one.variant.moves for place in move.steps] for one in tried]
+    assert [1] in moved  # the first build while the dispatcher starts
+    assert [1, 2] in moved
+    assert all(places == sorted(places) for places in moved)
+    assert len({one.variant for one in tried}) == len(tried)
+    assert sum(one.pruned for one in tried)
+
+
+@pytest.mark.slow
+def test_every_pair_has_its_turn() -> None:
+    lone = STORY.replace("  - build: b\n", "").replace("a: {}, b: {}", "a: {}")
+    tried = swept("crash", 2, lone)
+    pairs = {tuple(move.point for move in one.variant.moves) for one in tried if len(one.variant.moves) == 2}
+    firsts = {one.variant.moves[0].point for one in tried if len(one.variant.moves) == 1}
+    assert {first for first, _ in pairs} == firsts
+    assert all(first < second for first, second in pairs)
+    assert all(one.held for one in tried)
+
+
+def test_a_mistake_is_found_told_and_replays(
+    story: Path, tmp_path: Path, play: Callable[..., events.ScenarioFinished]
+) -> None:
+    bad = "known-bad:clears-after-the-first-plugin"
+    kept, report = tmp_path / "kept", tmp_path / "report.json"
+    found = explore(
+        "--sweep", "crash", story, "--dispatcher", bad, "--counter-examples", kept, "--json", report, "--workers", 2
+    )  # fmt: skip
+    assert found.returncode == 1, found.stdout + found.stderr
+    assert "B-clear-after was broken" in found.stdout
+    told = json.loads(report.read_text())
+    assert told["exit_status"] == 1
+    assert told["broken"]["B-at-least-once"]
+    assert told["counter_examples"]
+    for name in told["counter_examples"]:
+        assert play(Path(name), dispatcher=bad).passed
+        assert not play(Path(name)).passed
+
+
+def test_what_the_documentation_shows_is_so(
+    tmp_path: Path, play: Callable[..., events.ScenarioFinished]
+) -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", DOCS, flags=re.DOTALL)
+    file = tmp_path / "variant.yaml"
+    file.write_text(text)
+    finished = play(file)
+    assert finished.passed
+    assert any("point 11" in str(record) for record in finished.history)
+    (command,) = re.findall(r"\$ hydra-notify-sim explore (.*)", DOCS)
+    *options, path = command.split()
+    result = explore(*options, ROOT / path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert re.search(r"Tried all \d+ crash points of 1 scenario: 0 broke a promise", result.stdout)
+
+
+def test_a_point_of_a_repeat_that_is_never_reached_is_not_passed(
+    tmp_path: Path, play: Callable[..., events.ScenarioFinished]
+) -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", DOCS, flags=re.DOTALL)
+    file = tmp_path / "variant.yaml"
+    file.write_text(text.replace("point: 11", "point: 1100"))
+    finished = play(file)
+    assert not finished.passed
+    assert "the point point 1100" in finished.not_exercised[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--twice"], "belong to a sweep"),
+        (["--sweep", "disconnect", "--twice"], "--twice is for --sweep crash"),
+        (["--sweep", "crash", "--bound", "2"], "--bound is for --sweep interleave"),
+        (["--sweep", "crash", "--scenarios", "5"], "belong to different explorations"),
+        (["--sweep", "crash"], "name scenarios to be swept"),
+    ],
+)
+def test_contradictions_are_refused(arguments: list[str], said: str) -> None:
+    result = explore(*arguments)
+    assert result.returncode == 2
+    assert said in result.stderr
