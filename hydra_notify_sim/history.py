@@ -13,6 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from hydra_notify_sim import errors
+from hydra_notify_sim.contract.deviations import Deviation
 
 VERSION = 1
 
@@ -36,6 +37,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     """Promise ids that the scenario exists for; one of them not exercised fails it."""
     known: dict[str, tuple[str, ...]] = {}
     """Quirk id to the promises it breaks on dispatchers with that quirk."""
+    deviations: tuple[Deviation, ...] = ()
+    """Deviations of this dispatcher that are known beforehand (``--known``)."""
     profile: str = "strict"
     dispatcher: str = "reference"
     in_process: bool = True

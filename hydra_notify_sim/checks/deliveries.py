@@ -78,7 +78,8 @@ class Deliveries:
         self._order: dict[str, _Order] = {}
         self._gone: list[tuple[int, str]] = []
         self._commits: dict[int, list[Emission]] = {}
-        self._kicked = False
+        self._kicked = -1
+        """Number of the record in which the harness last woke the dispatcher."""
         self._answered: dict[str, int] = {}
         """Promise to the first call since the last settled moment that puts it to the test."""
 
@@ -392,9 +393,9 @@ class Deliveries:
         self.ledger.stored_tasks_allow_calls()
         self.ledger.marks_allow_calls(sorted(marks))
 
-    def kicked(self) -> None:
-        """Remember that the harness woke the dispatcher: no stall can be seen any more."""
-        self._kicked = True
+    def kicked(self, number: int) -> None:
+        """Remember that the harness woke the dispatcher: of what was emitted before, no stall can be seen any more."""
+        self._kicked = number
 
     # Settled
 
@@ -426,7 +427,6 @@ class Deliveries:
             self.findings.exercise(promise, commit)
         self._gone.clear()
         self.ledger.close_settled()
-        self._kicked = False
 
     def _judge(self, number: int, emission: Emission) -> None:
         event = emission.event
@@ -467,7 +467,7 @@ class Deliveries:
             promises.append("P-missing-row")
         if emission.split:
             promises.append("L-split")
-        if emission.busy and not self._kicked:
+        if emission.busy and emission.record > self._kicked:
             promises.append("L-no-stall")
         if emission.after_reconnect:
             promises.append("L-reconnect")

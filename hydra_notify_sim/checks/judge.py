@@ -15,7 +15,7 @@ from hydra_notify_sim.checks.retries import Retries
 from hydra_notify_sim.checks.simulated import Simulated
 from hydra_notify_sim.checks.verdicts import Judgements, Verdict
 from hydra_notify_sim.checks.world import LISTENING, World
-from hydra_notify_sim.contract import channels, profiles, promises, quirks
+from hydra_notify_sim.contract import channels, deviations, profiles, promises
 
 HELD_MOST = 10_000
 """Records that are held back, at most, until it is known whether a transaction was refused."""
@@ -169,8 +169,8 @@ class Reader:
         self.outcomes.observed(number)
 
     def _kicked(self, number: int, record: history.Kicked) -> None:
-        del number, record
-        self.deliveries.kicked()
+        del record
+        self.deliveries.kicked(number)
 
     def _settled(self, number: int, record: history.Settled | history.NotSettled) -> None:
         in_time = isinstance(record, history.Settled)
@@ -275,7 +275,7 @@ def _verdict(
         if more:
             explanation += f" ({more} more of this kind.)"
             records = tuple(sorted({number for _, proof in violations for number in proof}))
-        quirk = _explaining_quirk(promise.id, header) if profile == "upstream" else ""
+        quirk = _known_as(promise.id, header, profile)
         return Verdict(promise.id, "known" if quirk else "violated", explanation, records, quirk)
     if promise.id in findings.exercised:
         count, first = findings.exercised[promise.id]
@@ -285,8 +285,14 @@ def _verdict(
     return Verdict(promise.id, "not_exercised", "nothing in this run put it to the test.", ())
 
 
-def _explaining_quirk(promise: str, header: history.Header) -> str:
+def _known_as(promise: str, header: history.Header, profile: profiles.Profile) -> str:
+    """Return the id of the known deviation that a violation is, or nothing.
+
+    Under profile ``upstream`` the quirks that the scenario itself names come before those that break it anywhere.
+    """
     named = [quirk for quirk, broken in header.known.items() if promise in broken]
+    if profile != "upstream":
+        return deviations.explaining(promise, header.name, header.deviations)
     if named:
         return named[0]
-    return next((quirk.id for quirk in quirks.breaking(promise) if quirk.by == "hydra-notify"), "")
+    return deviations.explaining(promise, header.name, (*header.deviations, *deviations.UPSTREAM))

@@ -12,6 +12,7 @@ from hydra_notify_sim.cli import ending, running, selection
 from hydra_notify_sim.contract import profiles
 from hydra_notify_sim.reports import directory, junit, safe, terminal, words
 from hydra_notify_sim.reports.report import Report
+from hydra_notify_sim.scenario import deviations
 
 DSN_VARIABLE = "HYDRA_NOTIFY_SIM_DSN"
 
@@ -37,6 +38,13 @@ Loaded = tuple[Path, scenario.Scenario, str]
     show_default=True,
     help="Which promises are judged.",
 )
+@click.option(
+    "--known",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Deviations that are known: YAML, a list of promise and reason.",
+)
+@click.option("--known-lenient", is_flag=True, help="Do not fail over a known deviation that was not found.")
 @click.option(
     "--patience",
     type=click.FloatRange(min=0.1, max=1000),
@@ -75,6 +83,8 @@ def command(
     expression: str | None,
     dispatcher: str,
     profile: str,
+    known: Path | None,
+    known_lenient: bool,
     patience: float,
     seed: int,
     dsn: str | None,
@@ -101,6 +111,7 @@ def command(
     options = engine.Options(
         dispatcher=dispatcher,
         profile=profile,
+        known=deviations.read(known, lenient=known_lenient) if known else (),
         patience=patience,
         seed=seed,
         dsn=dsn or None,
@@ -110,6 +121,7 @@ def command(
         command=_again(
             dispatcher=dispatcher,
             profile=profile,
+            known=known,
             patience=patience,
             seed=seed,
             schema=schema,
@@ -133,6 +145,7 @@ def _again(
     *,
     dispatcher: str,
     profile: str,
+    known: Path | None,
     patience: float,
     seed: int,
     schema: Path | None,
@@ -147,6 +160,7 @@ def _again(
     parts = [*ending.program(), "replay"]
     parts += ["--dispatcher", dispatcher] if dispatcher != "reference" else []
     parts += ["--profile", profile] if profile != profiles.DEFAULT_PROFILE else []
+    parts += ["--known", str(known)] if known else []
     parts += ["--patience", f"{patience:g}"] if patience != 1 else []
     parts += ["--seed", str(seed)] if seed else []
     parts += ["--dsn", dsn] if dsn and not safe.has_password(dsn) else []

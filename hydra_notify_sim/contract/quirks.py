@@ -93,7 +93,7 @@ QUIRKS: tuple[Quirk, ...] = (
             "shortened list of dependents, and clears the mark."
         ),
         by="hydra-notify",
-        breaks=("P-missing-row", "P-arguments", "B-clear-after"),
+        breaks=("P-missing-row", "P-arguments", "B-clear-after", "B-dependents"),
     ),
     Quirk(
         id="hn-deaf-after-reconnect",
@@ -122,7 +122,7 @@ QUIRKS: tuple[Quirk, ...] = (
             "looked at again and again without a pause, and later tasks starve."
         ),
         by="hydra-notify",
-        breaks=("R-gone-plugin",),
+        breaks=("R-gone-plugin", "R-backoff"),
     ),
     Quirk(
         id="hn-poison-retry",
@@ -154,6 +154,17 @@ QUIRKS: tuple[Quirk, ...] = (
     Quirk(
         id="hn-loose-parse",
         what="A trailing tab or a trailing newline is accepted; P-malformed reports this and does not judge it.",
+        by="hydra-notify",
+    ),
+    Quirk(
+        id="hn-empty-trace",
+        what="An empty trace is accepted: eval_added with the payload `⇥1⇥1` is executed, and stored for retry when it fails.",
+        by="hydra-notify",
+        breaks=("P-malformed",),
+    ),
+    Quirk(
+        id="hn-old-payloads",
+        what="Up to August 2026 it takes eval_added and eval_failed with `error_changed` for malformed, and drops them.",
         by="hydra-notify",
     ),
     Quirk(

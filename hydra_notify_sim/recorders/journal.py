@@ -49,6 +49,8 @@ class Journal:
         """The marks as last observed."""
         self.task_names: dict[str, str] = {}
         """The name under which a plugin's failures are stored to the plugin's, where they differ."""
+        self.blind = False
+        """Whether the rows cannot be looked at for the moment: they are locked against everybody."""
         self._stale = True
 
     def record(self, record: history.AnyRecord) -> int:
@@ -76,7 +78,7 @@ class Journal:
 
     def observe(self) -> None:
         """Record all marks and tasks as the rows show them, unless nobody can have written since the last time."""
-        if not self._stale:
+        if not self._stale or self.blind:
             return
         marks: dict[int, int] = {}
         tasks: list[history.Task] = []

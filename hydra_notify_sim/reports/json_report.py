@@ -57,6 +57,7 @@ class JsonReport:
                 "scenarios": self.summary.scenarios,
                 "passed": self.summary.passed,
                 "failed": self.summary.failed,
+                "outlived": [one.id for one in self.summary.outlived],
                 "promises": {one: self.summary.count(one) for one in JUDGEMENTS},
             },
             "scenarios": self.scenarios,
@@ -102,6 +103,7 @@ def verdict(one: Verdict) -> dict[str, Any]:
         "verdict": one.verdict,
         "explanation": one.explanation,
         "records": list(one.records),
+        **({"deviation": one.quirk} if one.quirk else {}),
     }
 
 

@@ -4,7 +4,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from hydra_notify_sim import errors, history
-from hydra_notify_sim.checks.verdicts import Allowed, Judgement
+from hydra_notify_sim.checks.verdicts import Allowed, Judgement, Verdict
+from hydra_notify_sim.contract.deviations import Deviation
 from hydra_notify_sim.engine import events
 
 JUDGEMENTS: tuple[Judgement, ...] = ("held", "violated", "known", "not_exercised")
@@ -49,6 +50,8 @@ class Summary:
     interrupted: bool = False
     terminated: bool = False
     """Whether the interruption was SIGTERM."""
+    sought: dict[Deviation, bool] = field(default_factory=dict)
+    """Known deviation that does not depend on timing, and was put to the test, to whether it was found."""
     unwritten: bool = False
     """Whether a report that was asked for could not be written."""
     seconds: float = 0.0
@@ -86,7 +89,23 @@ class Summary:
             before = self.promises.get(verdict.promise, "not_exercised")
             stronger = _STRONGER[verdict.verdict] >= _STRONGER[before]
             self.promises[verdict.promise] = verdict.verdict if stronger else before
+            self._seek(event, verdict)
         self.allowed.update((one.kind, one.promise) for one in event.judgements.allowed)
+
+    def _seek(self, event: events.ScenarioFinished, verdict: Verdict) -> None:
+        for one in event.history.header.deviations:
+            if (
+                not one.timing
+                and one.covers(verdict.promise, event.name)
+                and verdict.verdict != "not_exercised"
+            ):
+                found = verdict.verdict == "known" and verdict.quirk == one.id
+                self.sought[one] = self.sought.get(one, False) or found
+
+    @property
+    def outlived(self) -> list[Deviation]:
+        """Known deviations that were put to the test and not found any more."""
+        return [one for one, found in self.sought.items() if not found]
 
     def count(self, judgement: Judgement) -> int:
         """Return how many promises got this judgement over the run."""
@@ -110,7 +129,7 @@ class Summary:
         for code in (2, 5, 3):
             if code in codes:
                 return code
-        if self.broken:
+        if self.broken or (self.outlived and not self.interrupted):
             return 1
         if self.interrupted:
             return 143 if self.terminated else 130

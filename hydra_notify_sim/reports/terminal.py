@@ -179,6 +179,13 @@ class TerminalReport:
                 text = f"{judgement_words(judgement)}: {', '.join(having)}"
                 yield Row(text, _JUDGEMENT_ROLES[judgement], 2)
         yield from self._allowed()
+        for one in total.outlived:
+            where = f" in {one.scenario}" if one.scenario else ""
+            yield Row(
+                f"Known deviation {words.one_line(one.id)}: {one.promise} was put to the test{where} and not found broken "
+                "any more. Take it out of the --known file, or say --known-lenient if it depends on timing.",
+                "bad",
+            )
         code = total.exit_code
         why = total.nothing_exercised if code == 4 else EXIT_WORDS[code]
         yield Row(f"Exit status {code}: {why}.", "good" if code == 0 else "bad")

@@ -24,7 +24,7 @@ def load(path: Path) -> Scenario:
         ScenarioFileError: the file is wrong; with all that is wrong.
 
     """
-    return load_text(_text(path), path)
+    return load_text(text_of(path), path)
 
 
 def load_all(paths: Sequence[Path]) -> list[tuple[Path, Scenario, str]]:
@@ -38,7 +38,7 @@ def load_all(paths: Sequence[Path]) -> list[tuple[Path, Scenario, str]]:
     scenarios: list[tuple[Path, Scenario, str]] = []
     for file in _files(paths, problems):
         try:
-            text = _text(file)
+            text = text_of(file)
             scenarios.append((file, load_text(text, file), text))
         except ScenarioFileError as error:
             problems += error.problems
@@ -172,7 +172,8 @@ def _files(paths: Iterable[Path], problems: list[Problem]) -> list[Path]:
     return list(found.values())
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """Return what a file holds. Raises ScenarioFileError."""
     try:
         if not path.exists():
             message = "there is no such file or directory"

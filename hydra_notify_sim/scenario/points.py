@@ -13,7 +13,14 @@ CALL_POINTS = ("before_call", "inside_call", "after_call")
 NUMBERED_POINTS = ("during_scan", "point")
 """Points of which there are many; ``which`` is a number from 1."""
 
-LONE_POINTS = ("before_clear", "after_clear", "before_store", "after_store", "between_listen_and_scan")
+LONE_POINTS = (
+    "before_clear",
+    "after_clear",
+    "before_store",
+    "after_store",
+    "before_wait",
+    "between_listen_and_scan",
+)
 """Points that need no further word."""
 
 POINTS = (*CALL_POINTS, *LONE_POINTS, *NUMBERED_POINTS)

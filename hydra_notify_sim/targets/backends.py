@@ -78,6 +78,18 @@ class Backends:
             return False
         return True
 
+    def lock_tasks(self) -> bool:
+        """Lock ``taskretries`` against everybody, readers too; return whether that was possible."""
+        connection = self._lock_connection()
+        try:
+            connection.execute("BEGIN")
+            connection.execute(f"SET LOCAL lock_timeout = {int(LOCK_SECONDS * 1000)}")
+            connection.execute("LOCK TABLE taskretries IN ACCESS EXCLUSIVE MODE")
+        except pg.LockNotAvailable:
+            self.unlock()
+            return False
+        return True
+
     def unlock(self) -> None:
         """Give the locks back."""
         if self._locking is not None:

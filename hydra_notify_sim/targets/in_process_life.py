@@ -172,6 +172,8 @@ class Life:
             self.reach("before_clear")
         elif name == "store_retry":
             self.reach("before_store")
+        elif name == "next_due":
+            self.reach("before_wait")
 
     def _after(self, name: str, args: tuple[Any, ...]) -> None:
         if name == "connect":

@@ -105,7 +105,13 @@ class CallHandler:
         stored = (
             self._tasks() if holding.failure is not None and target.points.waits_for("after_store") else None
         )
+        waits = holding.last and target.points.waits_for("before_wait")
+        if waits and not target.backends.lock_tasks():
+            waits = False
+            target.points.cannot["before_wait"] = "the dispatcher itself holds a lock on taskretries"
         target.exchange.answer(holding.arrived, holding.failure)
+        if waits:
+            self._before_wait(life)
         if stored is not None and self._comes_true(lambda: self._tasks() != stored):
             target.observe()
             self._reach(life, "after_store", plugin, hook)
@@ -116,6 +122,33 @@ class CallHandler:
         ):
             target.observe()
             self._reach(life, "after_clear", plugin, hook)
+
+    def _before_wait(self, life: Life) -> None:
+        """Reach the point at which it looks for stored tasks: it waits for our lock, with its event behind it.
+
+        A notification that is sent there arrives while its query runs (hn-lost-wakeup).
+        """
+        target = self._target
+        try:
+            if not self._comes_true(lambda: self._goes_on(life) or target.backends.wait_for_lock()):
+                target.points.cannot["before_wait"] = "it does not look at taskretries after an event"
+                return
+            if target.exchange.arrived:
+                return  # It has more in hand; the point is behind that.
+            target.journal.blind = True
+            self._reach(life, "before_wait", "", "")
+        finally:
+            target.journal.blind = False
+            target.backends.unlock()
+
+    def _goes_on(self, life: Life) -> bool:
+        """Answer the sentinels that it meets; tell whether it calls a plugin of the scenario."""
+        target = self._target
+        target.exchange.pump(0)
+        while target.exchange.arrived and target.exchange.arrived[0].is_sentinel:
+            self.handle(life, target.exchange.take())
+            target.exchange.pump(0)
+        return bool(target.exchange.arrived)
 
     # A crash after a call
 

@@ -54,6 +54,10 @@ class Life:
     """Events of the start-up scan so far."""
     quiet: float = 0.0
     """Seconds of silence that it takes to be sure that this dispatcher has settled."""
+    given_up: bool = False
+    """Whether it did not settle the last time: it is not waited for as long again."""
+    stalls: bool = False
+    """Whether it once went on only when it was kicked, while it was up."""
     delivery: Delivery | None = None
     holding: Holding | None = None
 

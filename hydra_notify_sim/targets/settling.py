@@ -29,6 +29,10 @@ BUSY_SECONDS = 1.0
 BUSY_SHARE = 0.25
 """Share of a core from which on a dispatcher that does nothing is busy (R-gone-plugin)."""
 TICK = 0.02
+AGAIN_SHARE = 0.1
+"""Share of these deadlines that is given to a dispatcher which has not settled, at the next attempts."""
+BREATH = 0.01
+"""Seconds before the next sentinel to a dispatcher that stalls when one arrives while it ends its turn."""
 
 
 class Settling:
@@ -40,6 +44,7 @@ class Settling:
         self._until = time.monotonic() + SETTLE_DEADLINE * target.patience
         self._quiet_since = time.monotonic()
         self._handled = life.handled
+        self._patience = target.patience * (AGAIN_SHARE if life.given_up else 1)
 
     def settle(self, *, kick: bool) -> None:
         """Serve the dispatcher until it has settled or a deadline has passed; record which.
@@ -50,16 +55,11 @@ class Settling:
 
         """
         target, life = self._target, self._life
-        if life.up and not self._in_silence(kick=kick):
-            # A sentinel would wake it: what it owes now for what arrived while it was busy, it owes for good.
-            if target.silence.wanted or not kick:
-                owed = target.silence.open()
-                self._not_settled(f"{owed} calls are owed, and it waits for another notification first")
-            if not kick:
-                return
-            target.record(history.Kicked(t=target.now))
+        if life.up and not self._goes_on_by_itself(kick=kick) and not kick:
+            return
         watch = self._has_gone_task()
         reason = self._work()
+        life.given_up = bool(reason)
         if reason:
             self._not_settled(reason)
         elif watch and self._is_busy():
@@ -99,6 +99,11 @@ class Settling:
         """Send a sentinel, again and again, until it is answered."""
         target, life = self._target, self._life
         self._note_progress()
+        if life.up and target.silence.wanted:
+            # Something was emitted while it was busy with what woke it.
+            self._goes_on_by_itself(kick=True)
+        if life.stalls:
+            target.pump(life, BREATH)
         self._quiet_since = time.monotonic()
         number = target.sentinels.send()
         sent = time.monotonic()
@@ -109,6 +114,7 @@ class Settling:
             if not target.pump(life, TICK) and time.monotonic() - sent > every:
                 target.sentinels.send()
                 target.record(history.Kicked(t=target.now))
+                life.stalls = life.stalls or life.up
                 sent = time.monotonic()
         self._others_confirmed(number)
         return True
@@ -136,6 +142,22 @@ class Settling:
             [int(time.time()), messages.SENTINEL],
         ).fetchone()
         return int(row[0]) if row is not None else 0
+
+    def _goes_on_by_itself(self, *, kick: bool) -> bool:
+        """Wait for the calls that are owed; if it waits for another notification first, record that, and kick it.
+
+        A sentinel would wake it: what it owes now for what arrived while it was busy, it owes for good.
+        """
+        target = self._target
+        if self._in_silence(kick=kick):
+            return True
+        if target.silence.wanted or not kick:
+            owed = target.silence.open()
+            self._not_settled(f"{owed} calls are owed, and it waits for another notification first")
+        target.silence.wanted = False
+        if kick:
+            target.record(history.Kicked(t=target.now))
+        return False
 
     def _in_silence(self, *, kick: bool) -> bool:
         """Wait, sending nothing, for the calls that are owed; for long only if something came while it was busy."""
@@ -187,7 +209,7 @@ class Settling:
     def _out_of_time(self) -> bool:
         self._note_progress()
         now = time.monotonic()
-        quiet = (QUIET_DEADLINE if self._life.up else UP_DEADLINE) * self._target.patience
+        quiet = (QUIET_DEADLINE if self._life.up else UP_DEADLINE) * self._patience
         return now > self._until or now - self._quiet_since > quiet
 
     def _note_progress(self) -> None:

@@ -322,7 +322,7 @@ class Hydra(Actions):
 
         Args:
             point: ``before_call``, ``inside_call``, ``after_call``, ``before_clear``, ``after_clear``,
-                ``before_store``, ``after_store``, ``between_listen_and_scan``, ``during_scan`` or ``point``.
+                ``before_store``, ``after_store``, ``before_wait``, ``between_listen_and_scan``, ``during_scan`` or ``point``.
             which: of a call: a plugin, or the number among the calls of one event, from 1. Of ``during_scan`` and
                 ``point``: a number, from 1.
             hook: only while it works on an event of this channel.

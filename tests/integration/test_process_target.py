@@ -20,6 +20,7 @@ from hydra_notify_sim.recorders.recorder import Behaviour
 from hydra_notify_sim.targets.points import Armed
 from hydra_notify_sim.targets.process import ProcessTarget
 from hydra_notify_sim.targets.process_clock import ProcessClock
+from hydra_notify_sim.targets.programs import Program
 
 HOOKS = {"alpha": ("build_finished", "build_queued"), "beta": ("build_finished",)}
 
@@ -375,9 +376,11 @@ def test_a_dispatcher_that_stalls_is_found(database: Database, kick: bool, monke
 
     def make(*args: Any, **kwargs: Any) -> ProcessTarget:
         target = ProcessTarget.reference(*args, **kwargs)
-        target._command = tuple(
-            "test_process_target:Stalls" if word.endswith("core:Dispatcher") else word
-            for word in target._command
+        target._program = Program(
+            tuple(
+                "test_process_target:Stalls" if word.endswith("core:Dispatcher") else word
+                for word in target._program.command
+            )
         )
         return target
 

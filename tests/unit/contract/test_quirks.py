@@ -26,6 +26,8 @@ def test_every_quirk_of_the_reference_is_there_once() -> None:
         "hn-recovery-unfinished",
         "hn-no-sigterm",
         "hn-loose-parse",
+        "hn-empty-trace",
+        "hn-old-payloads",
         "hn-stale-rows",
         "hn-retry-duplicates",
         "hn-no-dependents-on-recovery",
@@ -60,7 +62,7 @@ def test_only_the_dispatchers_own_quirks_explain_a_violation() -> None:
         "hn-deaf-after-reconnect",
         "hn-poison-retry",
     ]
-    assert quirks.breaking("P-malformed") == ()
+    assert quirks.breaking("P-format") == ()
 
 
 def test_a_quirk_is_found_by_its_id() -> None:

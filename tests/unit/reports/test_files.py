@@ -48,6 +48,7 @@ class TestJson:
             "scenarios": 2,
             "passed": 1,
             "failed": 1,
+            "outlived": [],
             "promises": {"held": 1, "violated": 1, "known": 1, "not_exercised": 1},
         }
         story = value["scenarios"][1]
