@@ -11,6 +11,7 @@ from hydra_notify_sim import __version__, errors
 COMMANDS = {
     "replay": "Play scenarios against a dispatcher and judge what happened.",
     "check": "Judge saved histories again, without a database.",
+    "explore": "Play generated scenarios, and shrink what breaks a promise.",
     "explain": "Print a promise or a quirk: its text, why it exists, what exercises it.",
     "dispatchers": "List the dispatchers that scenarios can be played against.",
     "dispatch": "Run the reference dispatcher on a Hydra database.",

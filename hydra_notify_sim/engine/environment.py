@@ -80,10 +80,17 @@ class Environment:
 
 
 @contextmanager
-def opened(dsn: str | None, schema: Path | None, wipe: str | None) -> Iterator[Environment]:
-    """Start or reach a server, prepare a database in it, and give both back at the end."""
+def opened(
+    dsn: str | None, schema: Path | None, wipe: str | None, *, suffix: str = ""
+) -> Iterator[Environment]:
+    """Start or reach a server, prepare a database in it, and give both back at the end.
+
+    ``suffix`` goes behind the database's name on a user's server, where several of us would meet in one: what is
+    notified in a database is heard by all that listen there.
+    """
     with database.start_server(dsn=dsn, schema=schema) as server:
-        environment = Environment(database.prepare(server, wipe=wipe))
+        name = None if server.own or not suffix else server.database + suffix
+        environment = Environment(database.prepare(server, name, wipe=wipe))
         try:
             yield environment
         finally:

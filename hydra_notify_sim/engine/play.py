@@ -78,7 +78,7 @@ class Player:
             verbs.MarkOnly: self._mark_only,
             verbs.Notify: lambda step: actors.notify(step.notify),
             verbs.Delete: lambda step: actors.delete(step.delete),
-            verbs.Insert: lambda step: actors.insert(step.insert),
+            verbs.Insert: self._insert,
             verbs.Connection: self._connection,
             verbs.Postgres: self._postgres,
             verbs.Release: self._release,
@@ -100,6 +100,10 @@ class Player:
                 raise StoryError(f"{self._where()}: {error}") from error
             # The dispatcher left the story's path, and this is where the two can no longer be reconciled.
             self.played.missed.append(f"{self._where()}: the story could not go on: {error}")
+            if self.target.alive:
+                # The error may have come from a point, through the middle of the dispatcher's work, which is left
+                # undone: nothing that it owes from here on can be held against it.
+                self.target.crash()
         self.end()
         return self.played
 
@@ -257,6 +261,12 @@ class Player:
                 break
         if end > self._now:
             self.target.move_time(end - self._now)
+
+    def _insert(self, step: verbs.Insert) -> None:
+        self.actors.insert(step.insert)
+        # A task that is due at once is run, and gone, before the rows are next looked at: without this nothing
+        # tells its retry from that of another task, nor how many attempts it had.
+        self.target.journal.observe()
 
     # Builds that finish
 

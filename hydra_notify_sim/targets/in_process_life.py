@@ -233,9 +233,13 @@ class Life:
                     duplicate = socket.socket(fileno=os.dup(connection.fileno()))
                     duplicate.shutdown(socket.SHUT_RDWR)
                     duplicate.close()
+        self.forget_expected()
+        self.unaware = True
+
+    def forget_expected(self) -> None:
+        """Expect no notification any more: nobody listens."""
         self.listening.clear()
         self.expected = 0
-        self.unaware = True
 
     def counters(self) -> dict[str, float]:
         """Return the totals since this life began."""

@@ -59,8 +59,12 @@ def choose(name: str) -> Choice:
         "exec:COMMAND",
         "hydra-notify[:SCRIPT]",
     ]
-    near = difflib.get_close_matches(name, known, 1) or difflib.get_close_matches(
-        f"known-bad:{name}", known, 1
+    kinds = {"exec": "exec:COMMAND", "hydra-notify": "hydra-notify[:SCRIPT]"}
+    near = [kinds[kind] for kind in difflib.get_close_matches(prefix, kinds, 1)] if colon else []
+    near = (
+        near
+        or difflib.get_close_matches(name, known, 1)
+        or difflib.get_close_matches(f"known-bad:{name}", known, 1)
     )
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise UnknownDispatcherError(f"there is no dispatcher {name!r}.{hint} Valid: {', '.join(known)}")

@@ -1,0 +1,106 @@
+"""``explore``: plays what nobody wrote: sweeps of written stories, and more as its modes say."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import click
+
+from hydra_notify_sim import engine, errors
+from hydra_notify_sim.cli import explore_campaign
+from hydra_notify_sim.contract import profiles
+
+DSN_VARIABLE = "HYDRA_NOTIFY_SIM_DSN"
+
+MODES: Sequence[ModuleType] = (explore_campaign,)
+"""Modules with ``options`` (a decorator), ``OWN`` (parameter to the option that asks for the mode or belongs to it)
+and ``run(shared, **own)``, which returns an exit code."""
+
+DEFAULT: ModuleType | None = explore_campaign
+"""The mode if none of the options of any was given."""
+
+Command = Callable[..., int]
+
+
+def _options(command: Command) -> Command:
+    for mode in reversed(MODES):
+        command = mode.options(command)
+    return command
+
+
+@click.command("explore")
+@click.argument("paths", metavar="[SCENARIO]...", nargs=-1, type=click.Path(path_type=Path))
+@_options
+@click.option(
+    "-k", "expression", metavar="EXPR", help="Only scenarios whose names match: parts of names, and, or, not."
+)
+@click.option(
+    "--dispatcher",
+    default="reference",
+    show_default=True,
+    metavar="TARGET",
+    help="What is under test; see `dispatchers`.",
+)
+@click.option(
+    "--profile",
+    type=click.Choice(profiles.PROFILES),
+    default=profiles.DEFAULT_PROFILE,
+    show_default=True,
+    help="Which promises are judged.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything made up.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Processes, each with a database of its own.",
+)
+@click.option(
+    "--dsn",
+    envvar=DSN_VARIABLE,
+    help=f"A PostgreSQL server to use, instead of one of our own.  [env: {DSN_VARIABLE}]",
+)
+@click.option("--json", "json_name", metavar="FILE", help="Write a JSON report; - is standard output.")
+def command(*, paths: tuple[Path, ...], expression: str | None, json_name: str | None, **given: Any) -> int:
+    """Find what no scripted scenario does.
+
+    A campaign plays scenarios that are made up, shrinks those that break a promise, and writes them to
+    counter-examples/.
+    """
+    mode = _mode()
+    options = engine.Options(
+        dispatcher=given["dispatcher"],
+        profile=given["profile"],
+        seed=given["seed"],
+        dsn=given["dsn"] or None,
+    )
+    shared = {
+        "paths": list(paths),
+        "expression": expression,
+        "workers": given["workers"],
+        "json_name": json_name,
+        "options": options,
+    }
+    own = {name: given[name] for name in mode.OWN}
+    code: int = mode.run(shared, **own)
+    return code
+
+
+def _mode() -> ModuleType:
+    """Return the mode whose options were given; options of two are a contradiction."""
+    context = click.get_current_context()
+    asked = {
+        mode: option
+        for mode in MODES
+        for name, option in mode.OWN.items()
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+    }
+    if len(asked) > 1:
+        raise errors.UsageError(f"{' and '.join(asked.values())} belong to different explorations: give one")
+    if not asked and DEFAULT is None:
+        raise errors.UsageError("say what is to be explored")
+    found = next(iter(asked), DEFAULT)
+    assert found is not None
+    return found

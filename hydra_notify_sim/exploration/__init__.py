@@ -1,0 +1,1 @@
+"""Floor 9: finds what no scripted scenario does: sweeps, campaigns, shrinking, counter-examples."""

@@ -1,0 +1,62 @@
+"""Stories in which campaigns found the harness at fault: it accused the reference of what it had not done."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hydra_notify_sim.engine import events
+
+HEAD = "scenario: Found by a campaign\nwhy: the harness was wrong\nexercises: [L-lives]\n"
+
+STORIES = {
+    "a task at its last attempt that a person inserted": """
+given:
+  builds: {a: {}}
+  plugins: {github: {hooks: [build_started], raises: {for: a}}}
+story:
+  - dispatcher: start
+  - insert: {task: {plugin: github, channel: build_started, payload: [a], attempts: 101}}
+""",
+    "a task like one that is stored and not due yet": """
+given:
+  builds: {a: {}}
+  plugins: {mail: {hooks: [build_started], raises: {for: a}}}
+story:
+  - dispatcher: start
+  - mark_only: a
+  - insert: {task: {plugin: mail, channel: build_started, payload: [a]}}
+""",
+    "the same, and the retry succeeds": """
+given:
+  builds: {a: {}}
+  plugins: {github: {hooks: [build_finished], raises: {first: 1}}}
+story:
+  - dispatcher: start
+  - substitute: a
+  - insert: {task: {plugin: github, channel: build_finished, payload: [a]}}
+""",
+    "a story that cannot go on, noticed in the middle of an event": """
+given:
+  builds: {b: {}}
+  plugins: {github: {hooks: [build_queued]}, mail: {hooks: [build_queued]}}
+story:
+  - dispatcher: start
+    at: {inside_call: mail}
+    do: [{finish: b}]
+  - notify: {channel: build_queued, payload: [b]}
+    at: inside_call
+    do: [{restart: b}]
+""",
+}
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_the_reference_is_not_accused(
+    name: str, tmp_path: Path, play: Callable[..., events.ScenarioFinished]
+) -> None:
+    file = tmp_path / "story.yaml"
+    file.write_text(HEAD + STORIES[name])
+    finished = play(file)
+    assert not [v for v in finished.judgements.verdicts if v.verdict == "violated"]
+    assert any(v.verdict == "held" for v in finished.judgements.verdicts)
