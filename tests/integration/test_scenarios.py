@@ -1,15 +1,23 @@
 """The scenarios that we ship together exercise the contract; each is a test itself (``hydra_scenarios``)."""
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from hydra_notify_sim.contract import quirks
 from hydra_notify_sim.contract.promises import PROMISES
+from hydra_notify_sim.engine import events
 from hydra_notify_sim.scenario import load_all
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
-FILES = sorted(SCENARIOS.glob("*.yaml"))
+FILES = sorted(SCENARIOS.glob("**/*.yaml"))
+UPSTREAM = sorted((SCENARIOS / "upstream").glob("*.yaml"))
+PAGE = SCENARIOS.parent / "docs" / "hydra-notify.md"
+NOT_WITHOUT_THE_QUIRK = {"hn-truncated-dependents": {"P-arguments", "B-clear-after"}}
+"""Promises that only what the quirk does puts to the test, by the story's name."""
+HYDRA_NOTIFY = [quirk for quirk in quirks.QUIRKS if quirk.by == "hydra-notify"]
 
 
 def test_every_promise_is_what_at_least_two_scenarios_exist_for() -> None:
@@ -30,3 +38,39 @@ def test_every_one_is_a_test(request: pytest.FixtureRequest, pytester: pytest.Py
     for file in FILES[:2]:
         pytester.path.joinpath(file.name).write_bytes(file.read_bytes())
     pytester.runpytest_inprocess("-q").assert_outcomes(passed=2)
+
+
+def _known_upstream() -> dict[str, set[str]]:
+    """Return quirk → promises that a story under upstream/ knows it to break, each quirk in files of its own name."""
+    known: dict[str, set[str]] = {}
+    for path, scenario, _ in load_all(UPSTREAM):
+        mine = max((quirk for quirk in scenario.known if path.stem.startswith(quirk)), key=len)
+        known.setdefault(mine, set()).update(scenario.known[mine])
+    return known
+
+
+def test_every_quirk_of_hydra_notify_has_a_story_that_shows_what_it_breaks() -> None:
+    known = _known_upstream()
+    assert set(known) == {quirk.id for quirk in HYDRA_NOTIFY}
+    assert {quirk.id: set(quirk.breaks) - known[quirk.id] for quirk in HYDRA_NOTIFY} == {
+        quirk.id: set() for quirk in HYDRA_NOTIFY
+    }
+
+
+def test_what_a_story_knows_to_be_broken_it_exercises_on_the_reference(
+    play: Callable[..., events.ScenarioFinished],
+) -> None:
+    for path, scenario, _ in load_all(UPSTREAM):
+        if scenario.given.dispatcher == "process":
+            continue  # played once as an item of its own; `exercises` holds it to the same
+        verdicts = {v.promise: v.verdict for v in play(path).judgements.verdicts}
+        named = {promise for broken in scenario.known.values() for promise in broken}
+        assert {p for p in named if verdicts[p] != "held"} <= NOT_WITHOUT_THE_QUIRK.get(path.stem, set()), (
+            path
+        )
+
+
+def test_the_page_names_every_quirk_and_every_story_of_it() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert {quirk.id for quirk in HYDRA_NOTIFY if f"| {quirk.id} |" not in page} == set()
+    assert {path.name for path in UPSTREAM if f"scenarios/upstream/{path.name}" not in page} == set()
