@@ -29,7 +29,7 @@ def test_the_example_keeps_what_its_readme_claims(tmp_path: Path) -> None:
     )
     document = json.loads(report.read_text(encoding="utf-8"))
     played = {one["name"]: one["passed"] for one in document["scenarios"]}
-    assert len(played) == len(claimed().split(" or "))
+    assert all(any(word in name for name in played) for word in claimed().split(" or "))
     assert all(played.values())
     assert code == 0
     held = {v["promise"] for one in document["scenarios"] for v in one["verdicts"] if v["verdict"] == "held"}

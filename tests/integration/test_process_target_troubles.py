@@ -20,6 +20,7 @@ from hydra_notify_sim.recorders.messages import ProtocolError
 from hydra_notify_sim.recorders.recorder import Behaviour
 from hydra_notify_sim.targets.process import ProcessTarget
 from hydra_notify_sim.targets.process_clock import ProcessClock
+from hydra_notify_sim.targets.programs import Program
 
 Make = Callable[..., ProcessTarget]
 
@@ -79,7 +80,7 @@ def gone(pid: int) -> bool:
 
 def test_a_program_that_is_not_there(make: Make) -> None:
     target = make("")
-    target._command = ("/no/such/program",)
+    target._program = Program(("/no/such/program",))
     with pytest.raises(errors.EnvironmentFailedError, match="/no/such/program: No such file"):
         start(target)
     assert not target.alive
@@ -183,6 +184,7 @@ from hydra_notify_sim import history
 from hydra_notify_sim.recorders.journal import Journal
 from hydra_notify_sim.recorders.recorder import Behaviour
 from hydra_notify_sim.targets.process import ProcessTarget
+from hydra_notify_sim.targets.programs import Program
 from hydra_notify_sim.targets.process_clock import ProcessClock
 clock = ProcessClock()
 connection = psycopg.connect(sys.argv[1], autocommit=True)

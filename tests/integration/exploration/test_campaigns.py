@@ -144,7 +144,7 @@ def test_an_interrupted_campaign_reports_what_it_has_and_goes_on_later(run: Run,
     assert state.next == {"seed 2": 7}
 
 
-def test_a_counter_example_that_nobody_shrank_is_written_as_it_is(run: Run) -> None:
+def test_interrupted_it_still_ends_as_broken(run: Run) -> None:
     result = run(1000, seed=1, dispatcher=BAD, interrupt_after=3)
     assert result.interrupted
     assert result.exit_code == 1
