@@ -96,10 +96,14 @@ class CampaignScreen:
         covered = result.tally.faults_at_points
         if not covered:
             return
-        points = sorted({key.partition(" x ")[2] for key in covered})
-        table = Table("fault", *points, title="How often each fault met each point", title_justify="left")
-        for fault in sorted({key.partition(" x ")[0] for key in covered}):
-            table.add_row(fault, *(str(covered.get(f"{fault} x {point}", "")) for point in points))
+        # Points are many and have long names, faults are few: so it fits on a screen.
+        faults = sorted({key.partition(" x ")[0] for key in covered})
+        table = Table(title="How often each fault met each point", title_justify="left")
+        table.add_column("point", no_wrap=True)
+        for fault in faults:
+            table.add_column(fault, justify="right")
+        for point in sorted({key.partition(" x ")[2] for key in covered}):
+            table.add_row(point, *(str(covered.get(f"{fault} x {point}", "")) for fault in faults))
         self.console.print(table)
         missing = [one.id for one in promises.PROMISES if one.id not in result.tally.promises]
         if missing:
@@ -123,7 +127,7 @@ def progress(result: Result) -> str:
     return (
         f"{words.plural(tally.scenarios, 'scenario')} in {words.duration(result.seconds)} ({result.rate:.0f}/s), "
         f"{len(tally.promises)} of {len(promises.PROMISES)} promises exercised, "
-        f"{len(tally.faults_at_points)} faults x points, about {words.plural(result.stories, 'distinct story').replace('storys', 'stories')}, "
+        f"{len(tally.faults_at_points)} faults x points, about {result.stories} distinct {'story' if result.stories == 1 else 'stories'}, "
         f"{words.plural(broken, 'violation')}"
     )
 
