@@ -12,7 +12,7 @@ from hydra_notify_sim.checks.findings import Findings
 from hydra_notify_sim.checks.ledger import SURPLUS, Booking, Emission, Ledger
 from hydra_notify_sim.checks.malformed import Malformed
 from hydra_notify_sim.checks.verdicts import Allowed
-from hydra_notify_sim.checks.world import LISTENING, World
+from hydra_notify_sim.checks.world import LISTENING, World, row_id
 from hydra_notify_sim.contract import channels
 
 
@@ -178,15 +178,18 @@ class Deliveries:
     def _rows_changed(self, record: history.Commit) -> None:
         for build in record.restarted:
             for emission in self.ledger.naming("builds", str(build)):
-                event = emission.event
-                if isinstance(event, channels.BuildFinished) and event.build == build:
+                if _is_about(emission, build):
                     emission.unfinished = True
+        finished = {outcome.build for outcome in record.outcomes}
         for changed in record.rows:
             if changed.change == "inserted":
                 row = frozenset({(changed.table, changed.id)})
                 for emission in self.ledger.missing(changed.table, changed.id):
                     emission.missing -= row
                     emission.never_there -= row
+                    build_id = row_id(changed) if changed.table == "builds" else None
+                    if build_id is not None and build_id not in finished and _is_about(emission, build_id):
+                        emission.unfinished = True
             elif changed.change == "deleted":
                 self.ledger.went_missing(changed.table, changed.id)
 
@@ -480,6 +483,12 @@ class Deliveries:
     def _tested(self, promise: str, number: int) -> None:
         if promise not in self._answered:
             self._answered[promise] = number
+
+
+def _is_about(emission: Emission, build: int) -> bool:
+    """Tell whether a build is the main one of a build_finished."""
+    event = emission.event
+    return isinstance(event, channels.BuildFinished) and event.build == build
 
 
 def _row(text: str) -> tuple[str, str]:

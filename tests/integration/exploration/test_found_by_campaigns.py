@@ -36,6 +36,16 @@ story:
   - substitute: a
   - insert: {task: {plugin: github, channel: build_finished, payload: [a]}}
 """,
+    "a build that is inserted, unfinished, between its notification and its turn": """
+given:
+  builds: {a: {}, b: {row: later}}
+  plugins: {github: {hooks: [build_started, build_finished], holds: true}}
+story:
+  - dispatcher: start
+  - start: a
+  - notify: {channel: build_finished, payload: [b]}
+  - insert: {build: b}
+""",
     "a story that cannot go on, noticed in the middle of an event": """
 given:
   builds: {b: {}}
