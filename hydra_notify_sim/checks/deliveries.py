@@ -178,7 +178,7 @@ class Deliveries:
     def _rows_changed(self, record: history.Commit) -> None:
         for build in record.restarted:
             for emission in self.ledger.naming("builds", str(build)):
-                if _is_about(emission, build):
+                if emission.is_about(build):
                     emission.unfinished = True
         finished = {outcome.build for outcome in record.outcomes}
         for changed in record.rows:
@@ -188,7 +188,7 @@ class Deliveries:
                     emission.missing -= row
                     emission.never_there -= row
                     build_id = row_id(changed) if changed.table == "builds" else None
-                    if build_id is not None and build_id not in finished and _is_about(emission, build_id):
+                    if build_id is not None and build_id not in finished and emission.is_about(build_id):
                         emission.unfinished = True
             elif changed.change == "deleted":
                 self.ledger.went_missing(changed.table, changed.id)
@@ -362,7 +362,13 @@ class Deliveries:
 
     def given_up(self, plugin: str, event: channels.Event, *, by_person: bool) -> None:
         """Take in that a task was dropped as the contract allows, or deleted by a person."""
-        self.ledger.given_up(plugin, event)
+        # A task whose retry is under way is that call's cause: it answers for no emission beside it.
+        under_way = any(
+            (call.plugin, call.event, call.booking.cause) == (plugin, event, "retry")
+            for call in self.calls.values()
+        )
+        if not under_way:
+            self.ledger.given_up(plugin, event)
         if by_person:
             self.failures.deleted_by_person((plugin, event))
 
@@ -483,12 +489,6 @@ class Deliveries:
     def _tested(self, promise: str, number: int) -> None:
         if promise not in self._answered:
             self._answered[promise] = number
-
-
-def _is_about(emission: Emission, build: int) -> bool:
-    """Tell whether a build is the main one of a build_finished."""
-    event = emission.event
-    return isinstance(event, channels.BuildFinished) and event.build == build
 
 
 def _row(text: str) -> tuple[str, str]:

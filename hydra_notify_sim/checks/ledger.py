@@ -45,6 +45,10 @@ class Emission:
         """Whether every interested plugin has to be called for it."""
         return self.owed and not self.unfinished
 
+    def is_about(self, build: int) -> bool:
+        """Tell whether it is a build_finished with this main build."""
+        return isinstance(self.event, channels.BuildFinished) and self.event.build == build
+
 
 @dataclass(slots=True)
 class Balance:

@@ -46,6 +46,16 @@ story:
   - notify: {channel: build_finished, payload: [b]}
   - insert: {build: b}
 """,
+    "a task that a person deletes while its retry is under way": """
+given:
+  builds: {a: {}}
+  plugins: {github: {hooks: [build_started], holds: true}}
+story:
+  - dispatcher: start
+  - insert: {task: {plugin: github, channel: build_started, payload: [a]}}
+  - delete: {task: {}}
+  - build: a
+""",
     "a story that cannot go on, noticed in the middle of an event": """
 given:
   builds: {b: {}}
