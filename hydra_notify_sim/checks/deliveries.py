@@ -360,17 +360,20 @@ class Deliveries:
         """Close a call that was cut off."""
         return self.calls.pop(record.call, None)
 
-    def given_up(self, plugin: str, event: channels.Event, *, by_person: bool) -> None:
-        """Take in that a task was dropped as the contract allows, or deleted by a person."""
-        # A task whose retry is under way is that call's cause: it answers for no emission beside it.
-        under_way = any(
+    def given_up(self, plugin: str, event: channels.Event) -> None:
+        """Take in that a task was dropped as the contract allows."""
+        self.ledger.given_up(plugin, event)
+
+    def deleted_by_person(self, plugin: str, event: channels.Event, *, retried: bool) -> None:
+        """Take in that a person has deleted a task; ``retried``: a call that has returned may have been its retry."""
+        # A task whose retry has begun is the cause of that call, and answers for no emission beside it.
+        begun = retried or any(
             (call.plugin, call.event, call.booking.cause) == (plugin, event, "retry")
             for call in self.calls.values()
         )
-        if not under_way:
+        if not begun:
             self.ledger.given_up(plugin, event)
-        if by_person:
-            self.failures.deleted_by_person((plugin, event))
+        self.failures.deleted_by_person((plugin, event))
 
     # The dispatcher is lost, or begins
 

@@ -91,7 +91,7 @@ class Reader:
         self.world = World(header)
         self.deliveries = Deliveries(self.world, self.findings)
         self.outcomes = Outcomes(self.world, self.findings, profile)
-        self.retries = Retries(self.world, self.findings, self.deliveries, self._given_up)
+        self.retries = Retries(self.world, self.findings, self.deliveries, self.outcomes.given_up)
         self.life = Life(self.world, self.findings, self.deliveries, self.outcomes)
         self.simulated = Simulated(self.world, self.findings)
         self._readers: dict[type, Callable[[int, Any], None]] = {
@@ -114,10 +114,6 @@ class Reader:
             history.Ended: self._ended,
             history.Disconnected: self._disconnected,
         }
-
-    def _given_up(self, plugin: str, event: channels.Event, by_person: bool) -> None:
-        self.deliveries.given_up(plugin, event, by_person=by_person)
-        self.outcomes.given_up(plugin, event)
 
     def read(self, number: int, record: history.AnyRecord) -> None:
         """Take one record in."""

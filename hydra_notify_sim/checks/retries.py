@@ -12,8 +12,8 @@ LAST_ATTEMPT = 102
 PARKED = 10 * 365 * 86_400.0
 """Seconds from now beyond which a task counts as parked never to be due (R-poison)."""
 
-GivenUp = Callable[[str, channels.Event, bool], None]
-"""Told of plugin, event, and whether a person deleted the task."""
+GivenUp = Callable[[str, channels.Event], None]
+"""Told of plugin and event: it is owed nothing more."""
 
 
 class Retries:
@@ -189,18 +189,23 @@ class Retries:
         succeeded, failed = self._succeeded.get(key), self._failed.get(key)
         self.deliveries.ledger.task_went(*key, succeeded=bool(succeeded))
         if by_person:
-            self._given_up(*key, True)
+            self.deliveries.deleted_by_person(*key, retried=bool(succeeded))
+            self._given_up(*key)
         elif succeeded:
             succeeded.pop()
         elif task.attempts >= LAST_ATTEMPT - 1 and failed:
             failed.pop()
             self._drop("R-backoff", number)
-            self._given_up(*key, False)
+            self._give_up(*key)
         elif not self.world.has_hook(task.plugin, event.channel):
             self._drop("R-gone-plugin", number)
-            self._given_up(*key, False)
+            self._give_up(*key)
         else:
             self._vanished(number, task, event)
+
+    def _give_up(self, plugin: str, event: channels.Event) -> None:
+        self.deliveries.given_up(plugin, event)
+        self._given_up(plugin, event)
 
     def _vanished(self, number: int, task: history.Task, event: channels.Event) -> None:
         what = self.world.event(event)
@@ -213,12 +218,12 @@ class Retries:
                     "it was dropped.",
                     [number],
                 )
-            self._given_up(task.plugin, event, False)
+            self._give_up(task.plugin, event)
             return
         if task.attempts >= LAST_ATTEMPT - 1:
             # The last attempt failed without a call: a row was missing.
             self._drop("R-backoff", number)
-            self._given_up(task.plugin, event, False)
+            self._give_up(task.plugin, event)
             return
         failures = self._failed.pop((task.plugin, event), [])
         promise = "R-backoff" if failures else "R-stored"
