@@ -98,6 +98,7 @@ class ProcessTarget:
         self._directory = Path(tempfile.mkdtemp(prefix="hns-"))
         GUARD.watch_directory(self._directory)
         self.exchange = Exchange(self._directory)
+        self.exchange.on_hello = lambda hello: journal.know(hello.plugin, hello.task_name or hello.plugin)
         self._handler = CallHandler(self)
         journal.on_commit = self._committed
 
@@ -341,9 +342,6 @@ class ProcessTarget:
                 self._ended(life)
                 raise LifeGone
         self._ever_connected = True
-        for name, hello in self.exchange.hellos.items():
-            if hello.task_name:
-                self.journal.task_names[hello.task_name] = name
         life.quiet = max(hello.quiet_ms for hello in self.exchange.hellos.values()) / 1000
 
     def _await_end(self, life: Life) -> None:

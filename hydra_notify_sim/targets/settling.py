@@ -4,7 +4,6 @@ import time
 from typing import TYPE_CHECKING
 
 from hydra_notify_sim import errors, history
-from hydra_notify_sim.recorders import messages
 from hydra_notify_sim.targets.process_life import Life
 
 if TYPE_CHECKING:
@@ -139,7 +138,7 @@ class Settling:
     def _due(self) -> int:
         row = self._target.journal.connection.execute(
             "SELECT count(*) FROM taskretries WHERE retry_at <= %s AND pluginname <> %s",
-            [int(time.time()), messages.SENTINEL],
+            [int(time.time()), self._target.sentinels.stored_as],
         ).fetchone()
         return int(row[0]) if row is not None else 0
 
@@ -187,10 +186,10 @@ class Settling:
         ]
         found = self._target.journal.connection.execute(
             "SELECT pluginname, channel FROM taskretries WHERE retry_at <= %s AND pluginname <> %s",
-            [int(time.time()), messages.SENTINEL],
+            [int(time.time()), self._target.sentinels.stored_as],
         )
-        names = self._target.journal.task_names
-        return any(f"{names.get(plugin, plugin)} {channel}" not in hooks for plugin, channel in found)
+        name = self._target.journal.plugin
+        return any(f"{name(plugin)} {channel}" not in hooks for plugin, channel in found)
 
     def _is_busy(self) -> bool:
         before, began = self._life.child.cpu_seconds(), time.monotonic()
