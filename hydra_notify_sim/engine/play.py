@@ -21,6 +21,8 @@ from hydra_notify_sim.targets.target import Target
 
 FINISHES = (verbs.Finish, verbs.Build, verbs.Substitute)
 """Steps that are about builds that finish."""
+WRITES_NOTHING = (verbs.Dispatcher, verbs.Connection, verbs.Settle, verbs.ExpectStep)
+"""Steps that write no rows, so that none of them waits for a lock of ours."""
 
 
 class StoryError(errors.UsageError):
@@ -149,6 +151,8 @@ class Player:
         self.begun.append(step)
         if step.at is not None:
             self._arm(step)
+        if not isinstance(step, WRITES_NOTHING):
+            self.target.release_rows()
         self._verbs[type(step)](step)
         self.target.settle()
         if isinstance(step, verbs.Settle):

@@ -33,6 +33,8 @@ class Backends:
         self._connect = connect
         self._keep = keep
         self._locking: psycopg.Connection[object] | None = None
+        self.holds_rows = False
+        """Whether rows of builds are locked, and nothing else."""
 
     def others(self) -> list[int]:
         """Return the pids of the dispatcher's backends."""
@@ -63,7 +65,7 @@ class Backends:
                 )
             time.sleep(POLL)
 
-    def lock(self, builds: Iterable[int]) -> bool:
+    def lock(self, builds: Iterable[int], *, tasks: bool = True) -> bool:
         """Lock the rows of builds, and ``taskretries`` against writing; return whether that was possible."""
         connection = self._lock_connection()
         try:
@@ -72,7 +74,9 @@ class Backends:
             connection.execute(
                 "SELECT id FROM builds WHERE id = ANY(%s) ORDER BY id FOR UPDATE", [sorted(set(builds))]
             )
-            connection.execute("LOCK TABLE taskretries IN SHARE ROW EXCLUSIVE MODE")
+            if tasks:
+                connection.execute("LOCK TABLE taskretries IN SHARE ROW EXCLUSIVE MODE")
+            self.holds_rows = not tasks
         except pg.LockNotAvailable:
             self.unlock()
             return False
@@ -92,6 +96,7 @@ class Backends:
 
     def unlock(self) -> None:
         """Give the locks back."""
+        self.holds_rows = False
         if self._locking is not None:
             with contextlib.suppress(psycopg.OperationalError):
                 self._locking.execute("ROLLBACK")

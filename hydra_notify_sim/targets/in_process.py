@@ -129,6 +129,9 @@ class InProcessTarget:
             self._record(history.ServerOpened(t=self._now))
             self.settle()
 
+    def release_rows(self) -> None:
+        """Do nothing: it is held in this process, and by no lock."""
+
     def settle(self) -> None:
         """Take turns until there is nothing left to do."""
         life = self._life

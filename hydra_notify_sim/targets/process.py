@@ -220,6 +220,11 @@ class ProcessTarget:
             self.record(history.ServerOpened(t=self.now))
             self.settle()
 
+    def release_rows(self) -> None:
+        """Give back the locks that hold it after it has stored a failure: from here on it is not held there."""
+        if self.backends.holds_rows:
+            self.backends.unlock()
+
     def settle(self, *, kick: bool = True) -> None:
         """Serve it until it has settled, or has ended after it was asked to; record what came of it.
 

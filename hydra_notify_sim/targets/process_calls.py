@@ -105,6 +105,9 @@ class CallHandler:
         stored = (
             self._tasks() if holding.failure is not None and target.points.waits_for("after_store") else None
         )
+        if stored is not None and holding.builds:
+            # Else what it does next, such as clearing the mark, may be done before it can be killed here.
+            target.backends.lock(holding.builds, tasks=False)
         waits = holding.last and target.points.waits_for("before_wait")
         if waits and not target.backends.lock_tasks():
             waits = False
@@ -112,9 +115,11 @@ class CallHandler:
         target.exchange.answer(holding.arrived, holding.failure)
         if waits:
             self._before_wait(life)
-        if stored is not None and self._comes_true(lambda: self._tasks() != stored):
-            target.observe()
-            self._reach(life, "after_store", plugin, hook)
+        if stored is not None:
+            if self._comes_true(lambda: self._tasks() != stored):
+                target.observe()
+                self._reach(life, "after_store", plugin, hook)
+            target.backends.unlock()
         if (
             clears
             and target.points.waits_for("after_clear")

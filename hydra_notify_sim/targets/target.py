@@ -57,6 +57,9 @@ class Target(Protocol):
     def server_opened(self) -> None:
         """Say that the server lets the dispatcher in again."""
 
+    def release_rows(self) -> None:
+        """Give back what the harness holds in the database to hold the dispatcher at a point: others will write now."""
+
     def settle(self) -> None:
         """Let it work until it has settled, and record that; does nothing while it is held or not alive."""
 

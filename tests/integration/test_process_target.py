@@ -254,6 +254,38 @@ def test_a_crash_after_it_wrote_finds_what_it_wrote(play: Play, point: str) -> N
     assert point != "after_clear" or play.marks() == []
 
 
+def test_after_it_has_stored_a_failure_it_is_held_before_it_clears_the_mark(play: Play) -> None:
+    play.behaviours["beta"].raises = raises_first(1)
+    play.start()
+    build = play.build()
+
+    def crash_once_it_waits() -> None:
+        until = time.monotonic() + 30
+        while not play.target.backends.wait_for_lock():
+            assert time.monotonic() < until
+        play.target.crash()
+
+    play.arm("after_store", None, crash_once_it_waits)
+    play.finish(build)
+    assert play.marks() == [build]
+    assert [(task.plugin, task.attempts) for task in play.journal.tasks] == [("beta", 1)]
+
+
+def test_whoever_writes_while_it_is_held_after_a_failure_waits_for_no_lock_of_ours(play: Play) -> None:
+    play.behaviours["beta"].raises = raises_first(1)
+    play.start()
+    build, other = play.build(), play.build()
+
+    def write() -> None:
+        play.target.release_rows()
+        play.connection.execute("SET lock_timeout = '10s'; UPDATE builds SET priority = 1 WHERE finished = 1")
+        play.finish(other)
+
+    play.arm("after_store", None, write)
+    play.finish(build)
+    assert play.calls("alpha") == play.calls("beta") == 2
+
+
 def test_after_one_call_and_before_the_next_the_mark_is_still_there(play: Play) -> None:
     play.start()
     build = play.build()
