@@ -398,7 +398,7 @@ class ProcessTarget:
             self.backends.unlock()
 
     def _lost(self, life: Life) -> None:
-        life.up = False
+        life.up, life.lost = False, True
         self.silence.clear()
 
     def _last_words(self, life: Life) -> str:

@@ -56,6 +56,8 @@ class Life:
     """Seconds of silence that it takes to be sure that this dispatcher has settled."""
     given_up: bool = False
     """Whether it did not settle the last time: it is not waited for as long again."""
+    lost: bool = False
+    """Whether it has lost its connections at some time."""
     stalls: bool = False
     """Whether it once went on only when it was kicked, while it was up."""
     delivery: Delivery | None = None

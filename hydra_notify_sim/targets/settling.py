@@ -14,7 +14,9 @@ QUIET_DEADLINE = 10.0
 SETTLE_DEADLINE = 300.0
 """Seconds after which it has not settled, though calls keep coming."""
 UP_DEADLINE = 30.0
-"""Seconds without any call in which it must be up after a start, or again after a lost connection."""
+"""Seconds without any call in which it must be up after a start."""
+RECONNECT_DEADLINE = 15.0
+"""Seconds without any call in which it must be up again after a lost connection (L-reconnect)."""
 SILENCE_DEADLINE = 3.0
 """Seconds in which it must go on by itself with what arrived while it was busy (L-no-stall)."""
 KICK_EVERY = 0.2
@@ -58,9 +60,11 @@ class Settling:
             return
         watch = self._has_gone_task()
         reason = self._work()
+        # Whether it burns its processor is looked at again only where that is judged.
+        look = watch or not life.given_up
         life.given_up = bool(reason)
         if reason:
-            self._not_settled(reason)
+            self._not_settled(reason, look=look)
         elif watch and self._is_busy():
             target.record(
                 history.NotSettled(
@@ -152,7 +156,7 @@ class Settling:
             return True
         if target.silence.wanted or not kick:
             owed = target.silence.open()
-            self._not_settled(f"{owed} calls are owed, and it waits for another notification first")
+            self._not_settled(f"{owed} calls are owed, and it waits for another notification first", look=True)
         target.silence.wanted = False
         if kick:
             target.record(history.Kicked(t=target.now))
@@ -200,15 +204,17 @@ class Settling:
             return False
         return (after - before) / (time.monotonic() - began) >= BUSY_SHARE
 
-    def _not_settled(self, reason: str) -> None:
-        busy = self._is_busy()
+    def _not_settled(self, reason: str, *, look: bool) -> None:
+        busy = look and self._is_busy()
         self._target.observe()
         self._target.record(history.NotSettled(t=self._target.now, reason=reason, busy=busy))
 
     def _out_of_time(self) -> bool:
         self._note_progress()
         now = time.monotonic()
-        quiet = (QUIET_DEADLINE if self._life.up else UP_DEADLINE) * self._patience
+        life = self._life
+        deadline = QUIET_DEADLINE if life.up else RECONNECT_DEADLINE if life.lost else UP_DEADLINE
+        quiet = deadline * self._patience
         return now > self._until or now - self._quiet_since > quiet
 
     def _note_progress(self) -> None:
