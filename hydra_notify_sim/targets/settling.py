@@ -4,6 +4,7 @@ import time
 from typing import TYPE_CHECKING
 
 from hydra_notify_sim import errors, history
+from hydra_notify_sim.recorders import messages
 from hydra_notify_sim.targets.process_life import Life
 
 if TYPE_CHECKING:
