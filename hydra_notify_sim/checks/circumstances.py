@@ -85,7 +85,9 @@ class Circumstances:
         self._announced.update((event.build, *event.dependents))
         if event.build in self._world.unfinished:
             self._meet(UNFINISHED, "B-unfinished")
-        if set(missing) & {f"builds:{dependent}" for dependent in event.dependents if dependent != event.build}:
+        if set(missing) & {
+            f"builds:{dependent}" for dependent in event.dependents if dependent != event.build
+        }:
             self._meet(TRUNCATED, "P-missing-row", "P-arguments", "B-clear-after", "B-dependents")
 
     def _called(self, record: history.Called) -> None:
@@ -125,7 +127,9 @@ class Circumstances:
         for task in world.tasks.values():
             self._task(task)
 
-    def _lost(self, record: history.Crashed | history.Stopping | history.Ended | history.Disconnected) -> None:
+    def _lost(
+        self, record: history.Crashed | history.Stopping | history.Ended | history.Disconnected
+    ) -> None:
         if self._finishes:
             self._meet(FIRST_SUCCESS, "B-at-least-once")
         if isinstance(record, history.Stopping):

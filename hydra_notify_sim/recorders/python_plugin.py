@@ -75,7 +75,12 @@ class Recorder:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._calls = 0
         self._received = b""
-        hello = {"hello": messages.VERSION, "plugin": self._recorder, "pid": os.getpid(), "task_name": self.name}
+        hello = {
+            "hello": messages.VERSION,
+            "plugin": self._recorder,
+            "pid": os.getpid(),
+            "task_name": self.name,
+        }
         try:
             self._socket.settimeout(CONNECT_SECONDS)
             self._socket.connect(self._path)

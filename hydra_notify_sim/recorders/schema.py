@@ -28,7 +28,9 @@ def json_schema() -> dict[str, Any]:
             "description": "Plugin to harness: a hook was called.",
             "oneOf": [_call(hook, names) for hook, names in messages.ARGUMENTS.items()],
         },
-        "return": _object("Harness to plugin, the answer to a call: the hook returns.", do={"const": "return"}),
+        "return": _object(
+            "Harness to plugin, the answer to a call: the hook returns.", do={"const": "return"}
+        ),
         "raise": _object(
             "Harness to plugin, the answer to a call: the hook fails with this message.",
             do={"const": "raise"},

@@ -157,7 +157,9 @@ class Settling:
             return True
         if target.silence.wanted or not kick:
             owed = target.silence.open()
-            self._not_settled(f"{owed} calls are owed, and it waits for another notification first", look=True)
+            self._not_settled(
+                f"{owed} calls are owed, and it waits for another notification first", look=True
+            )
         target.silence.wanted = False
         if kick:
             target.record(history.Kicked(t=target.now))
