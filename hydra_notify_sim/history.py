@@ -2,8 +2,8 @@
 
 A verdict depends on the history alone: it can be saved, sent to someone, and judged again by a newer version.
 The first line of a saved history is its `Header`; each further line is one record. A record is known by its
-number: its position, counted from 0, which is what verdicts cite. Times are Unix seconds of the simulated
-clock (of the real clock where the dispatcher under test is a process).
+number: its position, counted from 0, which is what verdicts cite. Times are Unix seconds of the story's clock,
+which moves only when the story says so.
 """
 
 from collections.abc import Iterable, Iterator

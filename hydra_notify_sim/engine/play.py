@@ -297,6 +297,8 @@ class Player:
     def _advance(self, step: verbs.Advance) -> None:
         """Move time on, from one due task to the next."""
         end = self._now + step.advance
+        if step.real_time:
+            self.target.wait_out(step.advance)
         while self.target.alive and not self.target.inside:
             due = self.target.next_due()
             if due is None or due > end:

@@ -34,13 +34,13 @@ class Journal:
         written: history.History,
         clock: Clock,
         connection: psycopg.Connection[Any],
-        due_offset: float = 0.0,
     ) -> None:
-        """Make a journal; ``due_offset`` is added to ``retry_at`` to give the history's clock, in seconds."""
+        """Make a journal; the connection is in autocommit mode."""
         self.history = written
         self.clock = clock
         self.connection = connection
-        self.due_offset = due_offset
+        self.due: Callable[[int, str, int, int], float] = lambda _id, _plugin, _attempts, retry_at: retry_at
+        """From a task's id, plugin, attempts and ``retry_at``: when it is due, on the history's clock."""
         self.on_commit: Callable[[history.Commit], None] = lambda _commit: None
         """Told of each transaction that committed."""
         self.tasks: tuple[history.Task, ...] = ()
@@ -104,7 +104,8 @@ class Journal:
             else:
                 attempts, retry_at = numbers
                 name = self.plugin(plugin)
-                tasks.append(history.Task(id_, channel, name, payload, attempts, retry_at + self.due_offset))
+                due = self.due(id_, name, attempts, retry_at)
+                tasks.append(history.Task(id_, channel, name, payload, attempts, due))
         self.marks = marks
         self.tasks = tuple(sorted(tasks, key=lambda task: task.id))
         self._stale = False

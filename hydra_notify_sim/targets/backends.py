@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable
 
 import psycopg
 from psycopg import errors as pg
+from psycopg import pq
 
 from hydra_notify_sim import errors
 from hydra_notify_sim.dispatcher.postgres import Connect
@@ -111,6 +112,16 @@ class Backends:
             [self._locking.info.backend_pid],
         ).fetchone()
         return row is not None and bool(row[0])
+
+    @property
+    def holds(self) -> bool:
+        """Whether any lock of ours may be held."""
+        locking = self._locking
+        return (
+            locking is not None
+            and not locking.closed
+            and locking.info.transaction_status != pq.TransactionStatus.IDLE
+        )
 
     def close(self) -> None:
         """Give back the connection for locks."""

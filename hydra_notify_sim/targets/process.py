@@ -6,6 +6,7 @@ only while it waits for it: all happens in one thread, in one order.
 """
 
 import contextlib
+import math
 import shlex
 import shutil
 import sys
@@ -27,6 +28,7 @@ from hydra_notify_sim.targets import process_environment
 from hydra_notify_sim.targets.backends import Backends
 from hydra_notify_sim.targets.child import Child
 from hydra_notify_sim.targets.guard import GUARD
+from hydra_notify_sim.targets.parking import Parking
 from hydra_notify_sim.targets.points import Points
 from hydra_notify_sim.targets.process_calls import AskedToStop, CallHandler, LifeGone
 from hydra_notify_sim.targets.process_clock import ProcessClock
@@ -88,6 +90,7 @@ class ProcessTarget:
         self.on_hold: Callable[[str], None] = lambda _plugin: None
         self.sentinels = Sentinels(journal)
         self.silence = Silence(journal, payloads)
+        self.parking = Parking(journal, clock)
         self.backends = Backends(journal, postgres.connector(dsn), keep)
         self._dsn = dsn
         self._program = program if isinstance(program, Program) else Program(tuple(program))
@@ -242,20 +245,34 @@ class ProcessTarget:
                 Settling(self, life).settle(kick=kick)
 
     def move_time(self, seconds: float) -> None:
-        """Move the history's clock on, and the due times back by as much.
+        """Move the history's clock on, and let the dispatcher have the tasks that are due by then.
 
         A task that the dispatcher has locked for its own use is left alone.
         """
-        before = self.clock.whole_offset
+        self._observe()
         self.clock.move(seconds)
-        self.journal.due_offset = self.clock.whole_offset
-        if moved := self.clock.whole_offset - before:
-            self.journal.connection.execute(
-                "UPDATE taskretries SET retry_at = greatest(retry_at - %s, 0) WHERE id IN"
-                " (SELECT id FROM taskretries FOR UPDATE SKIP LOCKED)",
-                [moved],
-            )
+        self._release()
         self.record(history.TimeMoved(t=self.now, seconds=seconds))
+
+    def wait_out(self, seconds: float) -> None:
+        """Let so much real time pass, sending nothing but one sentinel before; what falls due is to be run by itself."""
+        life = self._life
+        if life is None or life.held:
+            self.move_time(seconds)
+            return
+        self._observe()
+        began = self.now
+        with self.clock.running():
+            self.parking.release(until=math.inf)
+            with self._driving(life):
+                Settling(self, life).wait_out(seconds)
+        self._observe()
+        self.record(history.TimeMoved(t=self.now, seconds=self.now - began))
+
+    @property
+    def ahead(self) -> float:
+        """By how many seconds the dispatcher's clock, which ``retry_at`` is read by, is ahead of the story's."""
+        return time.time() - self.now
 
     def next_due(self) -> float | None:
         """Return when the next stored task is due, on the history's clock."""
@@ -290,6 +307,8 @@ class ProcessTarget:
         if life.stopping and not life.ending:
             raise AskedToStop
         arrived = self.exchange.pump(min(seconds, TICK))
+        if self.parking.expects and not (self.clock.is_running or self.backends.holds):
+            self.parking.park()
         if not life.stopping and life.child.exited:
             self._ended(life)
             raise LifeGone
@@ -410,11 +429,24 @@ class ProcessTarget:
         return f"the dispatcher ({shlex.join(self._program.command)})"
 
     def _observe(self) -> None:
+        if self.journal.blind:
+            return
         self.sentinels.forget_tasks()
+        if not self.clock.is_running:
+            self.parking.park()
+            self._release()
         self.journal.changed()
         self.journal.observe()
+        self.parking.observed(self.journal.tasks)
+
+    def _release(self) -> None:
+        """Let it have what is due, unless a call is open: what it works on may be a task."""
+        if not self.journal.blind and (self._life is None or not self._life.in_call):
+            self.parking.release()
 
     def _committed(self, commit: history.Commit) -> None:
+        tasks = [row for row in commit.rows if row.table == "taskretries" and row.change == "inserted"]
+        self.parking.inserted(int(row.id) for row in tasks)
         if self._life is not None and self._life.up:
             self.silence.committed(commit, interested(self._life.behaviours, self._life.behaviours))
 

@@ -46,6 +46,7 @@ class CallHandler:
             target.exchange.answer(arrived, None)
             return
         life.handled += 1
+        life.in_call = True
         plugin, hook = arrived.plugin, arrived.call.hook
         # The dispatcher waits: what the rows show now is what it has done before this call.
         target.observe()
@@ -86,6 +87,7 @@ class CallHandler:
         if failure is None:
             target.calls.returned(number)
         else:
+            target.parking.fails(plugin)
             target.calls.raised(number, failure)
         return failure
 
@@ -112,6 +114,7 @@ class CallHandler:
         if waits and not target.backends.lock_tasks():
             waits = False
             target.points.cannot["before_wait"] = "the dispatcher itself holds a lock on taskretries"
+        life.in_call = False
         target.exchange.answer(holding.arrived, holding.failure)
         if waits:
             self._before_wait(life)

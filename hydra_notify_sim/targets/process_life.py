@@ -48,6 +48,8 @@ class Life:
     ending: bool = False
     """Whether its end is being waited for."""
     held: int = 0
+    in_call: bool = False
+    """Whether a call of a scenario's plugin is open."""
     handled: int = 0
     """Calls of the scenario's plugins so far."""
     scanned: int = 0

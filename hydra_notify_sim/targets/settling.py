@@ -76,6 +76,23 @@ class Settling:
             target.record(history.Settled(t=target.now))
         target.silence.clear()
 
+    def wait_out(self, seconds: float) -> None:
+        """Let real time pass; then wait, in silence still, for what has fallen due and is not run."""
+        target, life = self._target, self._life
+        self._confirmed()  # It has seen when its tasks are due; from here on nothing is sent.
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            target.pump(life, left)
+        self._quiet_since = time.monotonic()
+        while self._due():
+            target.pump(life, TICK)
+            self._note_progress()
+            if time.monotonic() - self._quiet_since > SILENCE_DEADLINE * target.patience:
+                self._not_settled(
+                    f"{self._due()} tasks are due, and it does not run them by itself", look=True
+                )
+                return
+
     def _work(self) -> str:
         """Wait until it has settled; return why not, or nothing."""
         target, life = self._target, self._life

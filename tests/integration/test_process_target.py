@@ -426,6 +426,56 @@ def test_a_dispatcher_that_stalls_is_found(database: Database, kick: bool, monke
         assert play.calls("alpha") == (2 if kick else 1)
 
 
+class OnlyWhenWoken(core.Dispatcher):
+    """Looks for stored tasks only when something arrives."""
+
+    def _patience(self, patience: float) -> float:
+        del patience
+        return 3600.0
+
+
+def test_a_dispatcher_that_retries_only_when_woken_is_found(database: Database, monkeypatch: Any) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+
+    def make(*args: Any, **kwargs: Any) -> ProcessTarget:
+        target = ProcessTarget.reference(*args, patience=0.3, **kwargs)
+        words = target._program.command
+        target._program = Program(
+            tuple("test_process_target:OnlyWhenWoken" if w.endswith("core:Dispatcher") else w for w in words)
+        )
+        return target
+
+    for play in playing(database, make):
+        play.behaviours["alpha"].raises = raises_first(1)
+        play.start()
+        play.notify("build_queued", str(play.build()))
+        play.target.settle()
+        play.target.wait_out(3)
+        assert play.calls("alpha", "build_queued") == 1
+        assert play.verdict("R-backoff") == "violated"
+        play.target.settle()
+        assert play.calls("alpha", "build_queued") == 2
+
+
+def test_a_task_stays_parked_however_long_the_harness_takes(play: Play) -> None:
+    """Three seconds of real time pass between the failure and the story's next step; the story's clock stands still."""
+    play.behaviours["alpha"].raises = raises_first(1)
+    play.start()
+    play.notify("build_queued", str(play.build()))
+    play.target.settle()
+    (before,) = play.journal.tasks
+    until = time.monotonic() + 3
+    while time.monotonic() < until:
+        play.target.settle()
+    assert play.journal.tasks == (before,)
+    assert play.calls("alpha", "build_queued") == 1
+    assert 1 <= before.due - play.clock.now() <= 2
+    play.target.move_time(2)
+    play.target.settle()
+    assert play.calls("alpha", "build_queued") == 2
+    assert play.violated() == []
+
+
 def test_after_its_backends_are_terminated_it_listens_and_scans_again(play: Play) -> None:
     play.start()
     build = play.build()
