@@ -39,6 +39,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     """Quirk id to the promises it breaks on dispatchers with that quirk."""
     deviations: tuple[Deviation, ...] = ()
     """Deviations of this dispatcher that are known beforehand (``--known``)."""
+    known_lenient: bool = False
+    """Whether a known deviation that is not found any more fails no run."""
     profile: str = "strict"
     dispatcher: str = "reference"
     in_process: bool = True

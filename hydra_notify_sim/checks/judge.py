@@ -47,7 +47,7 @@ def judge(source: history.Source, profile: profiles.Profile | None = None) -> Ju
         for promise, violations in findings.violations.items()
         if not profiles.judged(chosen, promise)
     )
-    return Judgements(verdicts, tuple(findings.allowed), (*findings.reported, *not_judged))
+    return Judgements(verdicts, tuple(findings.allowed), (*findings.reported, *not_judged), chosen)
 
 
 def that_happened(records: Iterable[history.AnyRecord]) -> Iterator[tuple[int, history.AnyRecord]]:

@@ -255,6 +255,10 @@ class Player:
 
     def _connection(self, step: verbs.Connection) -> None:
         if self._has_dispatcher("cut off"):
+            if step.reply_lost and (why := self.target.points.cannot.get("reply_lost")):
+                reason = f"{self._where()}: {why}"
+                self.played.missed.append(reason)
+                self._record(history.PointMissed(t=self._now, point="reply_lost", reason=reason))
             self.target.lose_connection(reply_lost=step.reply_lost)
 
     def _release(self, step: verbs.Release) -> None:

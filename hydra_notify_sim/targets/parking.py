@@ -75,8 +75,9 @@ class Parking:
     def due(self, id_: int, plugin: str, attempts: int, retry_at: int) -> float:
         """Return when a task is due, on the story's clock.
 
-        A task that is new, or was put off, was written between the failure, or the last observation, and now. Of
-        what is possible the usual is taken: 2^n seconds after the failure (R-backoff).
+        A task that is new, or was put off, was written between the failure, or the last observation, and now, by
+        somebody who counts whole seconds. Of what is possible the usual is taken: 2^n seconds after the failure
+        (R-backoff).
         """
         known = self._known.get(id_)
         if known is not None and (known.attempts, known.retry_at) == (attempts, retry_at):
@@ -85,7 +86,7 @@ class Parking:
         if id_ not in self._by_person or known is not None:
             real, then = max(self._failed.pop(plugin, self._looked), self._looked)
             usual = then + 2 ** min(10, max(0, attempts))
-            earliest, latest = sorted((due, then + retry_at - real))
+            earliest, latest = sorted((due, then + retry_at + 1 - real))
             due = min(max(usual, earliest), latest)
         self._known[id_] = _Known(attempts, retry_at, due)
         return due

@@ -47,6 +47,7 @@ TICK = 0.02
 
 CANNOT: dict[str, str] = {
     "between_listen_and_scan": "a process cannot be held between listening and scanning: no plugin is called there",
+    "reply_lost": "the reply to a process cannot be lost: what the server has sent lies in its socket already",
     "point": "a process has no numbered points: its calls to the database are not seen",
 }
 """Points at which a process cannot be held, with the reason."""
@@ -193,16 +194,11 @@ class ProcessTarget:
     def lose_connection(self, *, reply_lost: bool = False) -> None:
         """Terminate the dispatcher's backends.
 
-        A reply cannot be lost on the way: what the server has sent lies in the process's socket.
+        A reply cannot be lost on the way (`CANNOT`).
         """
         life = self._living("lose the connection of")
-        detail = "reply lost" if reply_lost else ""
-        self.record(history.Fault(t=self.now, fault="connection lost", detail=detail))
-        if reply_lost:
-            reason = (
-                "the reply to a process cannot be lost: what the server has sent lies in its socket already"
-            )
-            self.record(history.PointMissed(t=self.now, point="reply lost", reason=reason))
+        del reply_lost
+        self.record(history.Fault(t=self.now, fault="connection lost"))
         self.backends.terminate()
         self._lost(life)
         self._observe()
