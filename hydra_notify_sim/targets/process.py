@@ -45,6 +45,8 @@ STOP_DEADLINE = 15.0
 TICK = 0.02
 """Seconds between two looks at whether the process lives, where nothing else tells."""
 
+FOREGROUND = "It has to stay in the foreground, and not to leave its work to a child of its own. "
+
 CANNOT: dict[str, str] = {
     "between_listen_and_scan": "a process cannot be held between listening and scanning: no plugin is called there",
     "reply_lost": "the reply to a process cannot be lost: what the server has sent lies in its socket already",
@@ -390,7 +392,7 @@ class ProcessTarget:
         if not self._ever_connected:
             raise errors.EnvironmentFailedError(
                 f"{self._shown_command} ended with exit status {life.child.exit_status} before any of its recorders had "
-                f"connected. {self._last_words(life)}"
+                f"connected. {FOREGROUND if life.child.exit_status == 0 else ''}{self._last_words(life)}"
             )
         self._observe()
         message = next((line for line in reversed(life.child.output) if line.strip()), "")
