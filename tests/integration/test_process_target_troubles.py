@@ -174,7 +174,7 @@ def daemon_of(target: ProcessTarget) -> int:
 def test_one_that_goes_into_the_background_is_told_to_stay_and_killed(make: Make) -> None:
     target = make(FORKS.format(work="pass", parent="sys.stdin.close(); sys.exit(0)"))
     with pytest.raises(
-        errors.EnvironmentFailedError, match="exit status 0 before any.*stay in the foreground"
+        errors.EnvironmentFailedError, match=r"exit status 0 before any.*stay in the foreground"
     ):
         start(target)
     assert not target.alive
