@@ -24,6 +24,12 @@ SELECT pid FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> ALL(%s) AND coalesce(backend_type, 'client backend') = 'client backend'
 """
 
+_ACTIVITY = """
+SELECT pid, state, state_change FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> ALL(%s) AND coalesce(backend_type, 'client backend') = 'client backend'
+ORDER BY pid
+"""
+
 
 class Backends:
     """Every backend in the database that is not the harness's."""
@@ -39,10 +45,18 @@ class Backends:
 
     def others(self) -> list[int]:
         """Return the pids of the dispatcher's backends."""
+        return [pid for (pid,) in self._journal.connection.execute(_OTHERS, [self._kept()])]
+
+    def _kept(self) -> list[int]:
         kept = [self._journal.connection.info.backend_pid, *self._keep()]
         if self._locking is not None and not self._locking.closed:
             kept.append(self._locking.info.backend_pid)
-        return [pid for (pid,) in self._journal.connection.execute(_OTHERS, [kept])]
+        return kept
+
+    def activity(self) -> tuple[bool, list[tuple[object, ...]]]:
+        """Return whether all of the dispatcher's backends rest, and when each began to do what it does now."""
+        found = self._journal.connection.execute(_ACTIVITY, [self._kept()]).fetchall()
+        return all(state == "idle" for _, state, _ in found), found
 
     def terminate(self) -> None:
         """End the backends that there are now, and wait until they are gone.

@@ -167,7 +167,7 @@ class ProcessTarget:
             self._directory,
         )
         self.record(history.Starting(t=self.now, life=self._lives, plugins=hooks))
-        life = Life(self._lives, behaviours, self._child(environment))
+        life = Life(self._lives, behaviours, self._child(environment), habits=self._program.habits)
         self._life = life
         with self._driving(life):
             self._await_hello(life)

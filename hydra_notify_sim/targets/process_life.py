@@ -7,6 +7,7 @@ from hydra_notify_sim.contract import channels
 from hydra_notify_sim.recorders.protocol import ArrivedCall
 from hydra_notify_sim.recorders.recorder import Behaviour
 from hydra_notify_sim.targets.child import Child
+from hydra_notify_sim.targets.programs import Habits
 
 
 @dataclass(slots=True)
@@ -60,8 +61,9 @@ class Life:
     """Whether it did not settle the last time: it is not waited for as long again."""
     lost: bool = False
     """Whether it has lost its connections at some time."""
-    stalls: bool = False
-    """Whether it once went on only when it was kicked, while it was up."""
+    watched: bool = False
+    """Whether it was looked at with a task due whose plugin is gone (R-gone-plugin)."""
+    habits: Habits = field(default_factory=Habits)
     delivery: Delivery | None = None
     holding: Holding | None = None
 

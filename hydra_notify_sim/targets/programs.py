@@ -9,7 +9,7 @@ import os
 import shlex
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hydra_notify_sim import errors
@@ -28,6 +28,14 @@ def as_it_is(environment: Mapping[str, str], plugins: Sequence[str], directory: 
     return dict(environment)
 
 
+@dataclass(slots=True)
+class Habits:
+    """What was learnt of a program, from life to life."""
+
+    stalls: bool = False
+    """Whether it once went on only when it was kicked, while it was up."""
+
+
 @dataclass(frozen=True, slots=True)
 class Program:
     """A program that is a dispatcher."""
@@ -36,6 +44,7 @@ class Program:
     prepare: Prepare = as_it_is
     directory: Path | None = None
     """Where it is started; None: in the directory of the run, which is removed after it."""
+    habits: Habits = field(default_factory=Habits, compare=False)
 
 
 def from_command_line(line: str) -> Program:

@@ -16,7 +16,7 @@ SETTLE_DEADLINE = 300.0
 """Seconds after which it has not settled, though calls keep coming."""
 UP_DEADLINE = 30.0
 """Seconds without any call in which it must be up after a start."""
-RECONNECT_DEADLINE = 15.0
+RECONNECT_DEADLINE = 10.0
 """Seconds without any call in which it must be up again after a lost connection (L-reconnect)."""
 SILENCE_DEADLINE = 3.0
 """Seconds in which it must go on by itself with what arrived while it was busy (L-no-stall)."""
@@ -31,10 +31,12 @@ BUSY_SECONDS = 1.0
 BUSY_SHARE = 0.25
 """Share of a core from which on a dispatcher that does nothing is busy (R-gone-plugin)."""
 TICK = 0.02
-AGAIN_SHARE = 0.1
+AGAIN_SHARE = 0.05
 """Share of these deadlines that is given to a dispatcher which has not settled, at the next attempts."""
-BREATH = 0.01
-"""Seconds before the next sentinel to a dispatcher that stalls when one arrives while it ends its turn."""
+BREATH = 0.004
+"""Seconds between two looks at whether a dispatcher rests that stalls when a sentinel arrives while it ends its turn."""
+REST_DEADLINE = 0.1
+"""Seconds in which it is waited for to rest, before it is sent the next sentinel all the same."""
 
 
 class Settling:
@@ -61,8 +63,9 @@ class Settling:
             return
         watch = self._has_gone_task()
         reason = self._work()
-        # Whether it burns its processor is looked at again only where that is judged.
-        look = watch or not life.given_up
+        # Whether it burns its processor is looked at again only where that is judged, and once.
+        look = not life.given_up or (watch and not life.watched)
+        life.watched = life.watched or watch
         life.given_up = bool(reason)
         if reason:
             self._not_settled(reason, look=look)
@@ -73,6 +76,8 @@ class Settling:
                 )
             )
         else:
+            if life.habits.stalls:
+                self._let_it_rest()  # What the story sends next would arrive while it ends its turn.
             target.record(history.Settled(t=target.now))
         target.silence.clear()
 
@@ -123,8 +128,8 @@ class Settling:
         if life.up and target.silence.wanted:
             # Something was emitted while it was busy with what woke it.
             self._goes_on_by_itself(kick=True)
-        if life.stalls:
-            target.pump(life, BREATH)
+        if life.habits.stalls:
+            self._let_it_rest()
         self._quiet_since = time.monotonic()
         number = target.sentinels.send()
         sent = time.monotonic()
@@ -135,10 +140,21 @@ class Settling:
             if not target.pump(life, TICK) and time.monotonic() - sent > every:
                 target.sentinels.send()
                 target.record(history.Kicked(t=target.now))
-                life.stalls = life.stalls or life.up
+                life.habits.stalls = life.habits.stalls or life.up
                 sent = time.monotonic()
         self._others_confirmed(number)
         return True
+
+    def _let_it_rest(self) -> None:
+        """Wait until no backend of it has begun or ended anything between two looks."""
+        until = time.monotonic() + REST_DEADLINE
+        before: object = None
+        while time.monotonic() < until:
+            self._target.pump(self._life, BREATH)
+            idle, now = self._target.backends.activity()
+            if idle and now == before:
+                return
+            before = now
 
     def _others_confirmed(self, number: int) -> None:
         """Wait a moment for the sentinel's calls of other plugins, so that none is open when it counts as settled."""
