@@ -12,6 +12,8 @@ SENTINEL = "sentinel"
 """Name of the plugin that every dispatcher under test loads, beside those of the scenario."""
 SENTINEL_TRACE = "hydra-notify-sim:"
 """What the trace of the harness's own eval_started begins with; a number follows."""
+QUIET_MS = 200
+"""Milliseconds of silence for a dispatcher that says it is concurrent and no number."""
 MAX_LINE = 64 * 2**20
 """Bytes; a longer line is no message."""
 
@@ -49,6 +51,11 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True):
     concurrent: bool = False
     quiet_ms: int = 0
     """How many milliseconds of silence it takes to be sure that this dispatcher has settled."""
+
+    @property
+    def quiet_seconds(self) -> float:
+        """The same in seconds; a dispatcher that works on several events at once, and does not say, takes `QUIET_MS`."""
+        return (self.quiet_ms or (QUIET_MS if self.concurrent else 0)) / 1000
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):

@@ -364,7 +364,7 @@ class ProcessTarget:
                 self._ended(life)
                 raise LifeGone
         self._ever_connected = True
-        life.quiet = max(hello.quiet_ms for hello in self.exchange.hellos.values()) / 1000
+        life.quiet = max(hello.quiet_seconds for hello in self.exchange.hellos.values())
 
     def _await_end(self, life: Life) -> None:
         life.ending = True

@@ -24,6 +24,12 @@ def test_a_hello_may_say_more() -> None:
         b'{"hello": 1, "plugin": "a", "pid": 1, "task_name": "Hydra::Plugin::A", "concurrent": true, "quiet_ms": 200}'
     )
     assert (hello.task_name, hello.concurrent, hello.quiet_ms) == ("Hydra::Plugin::A", True, 200)
+    assert hello.quiet_seconds == 0.2
+
+
+def test_a_concurrent_one_that_names_no_silence_takes_a_fifth_of_a_second() -> None:
+    assert messages.read_hello(b'{"hello": 1, "plugin": "a", "concurrent": true}').quiet_seconds == 0.2
+    assert messages.read_hello(b'{"hello": 1, "plugin": "a"}').quiet_seconds == 0
 
 
 @pytest.mark.parametrize(
