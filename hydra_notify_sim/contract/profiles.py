@@ -2,7 +2,7 @@
 
 ``strict`` judges every promise. ``manual`` judges those that Hydra's manual makes, as it words them, and reports
 the rest. ``upstream`` judges every promise, and calls a violation *known* that a quirk of Hydra explains
-(`hydra_notify_sim.contract.quirks`).
+(`hydra_notify_sim.contract.quirks`) where it can have been at work (`hydra_notify_sim.checks.circumstances`).
 """
 
 import difflib
