@@ -220,24 +220,38 @@ class Player:
     # The dispatcher
 
     def _dispatcher(self, step: verbs.Dispatcher) -> None:
-        match step.dispatcher:
-            case "start":
-                self._start(step)
-            case "stop":
-                if self._has_dispatcher("stop"):
-                    self.target.stop()
-            case "crash":
-                if self._has_dispatcher("crash"):
-                    self.target.crash()
-            case "restart":
-                if self._has_dispatcher("restart"):
-                    self.target.stop()
-                if self.target.alive:
-                    raise StoryError(
-                        f"{self._where()}: the dispatcher is held in the middle of an event, so it cannot restart here. "
-                        "Use crash and start, or restart it after it was released."
-                    )
-                self._start(step)
+        if step.dispatcher == "start":
+            self._start(step)
+        elif self._has_dispatcher(step.dispatcher):
+            does: dict[str, Callable[[], None]] = {
+                "stop": self.target.stop,
+                "crash": self.target.crash,
+                "freeze": self._freeze,
+                "thaw": self._thaw,
+                "restart": lambda: self._restart(step),
+            }
+            does[step.dispatcher]()
+        elif step.dispatcher == "restart":
+            self._start(step)
+
+    def _restart(self, step: verbs.Dispatcher) -> None:
+        self.target.stop()
+        if self.target.alive:
+            raise StoryError(
+                f"{self._where()}: the dispatcher is held in the middle of an event, so it cannot restart here. "
+                "Use crash and start, or restart it after it was released."
+            )
+        self._start(step)
+
+    def _thaw(self) -> None:
+        if not self.target.frozen:
+            raise StoryError(f"{self._where()}: the dispatcher is not frozen")
+        self.target.thaw()
+
+    def _freeze(self) -> None:
+        if self.target.inside:
+            raise StoryError(f"{self._where()}: the dispatcher stands still already: it is frozen, or held")
+        self.target.freeze()
 
     def _start(self, step: verbs.Dispatcher) -> None:
         if self.target.alive:

@@ -222,6 +222,8 @@ def _plain(record: history.AnyRecord) -> tuple[str, str, Tone]:  # noqa: C901, P
             return "dispatcher", text + ("; the server is closed to it" if closed else ""), "fault"
         case history.ServerOpened():
             return "server", "lets the dispatcher in again", "life"
+        case history.Fault(fault=("frozen" | "thawed") as fault):
+            return "dispatcher", f"is {fault}", "fault"
         case history.Fault(fault=fault, detail=detail):
             tail = f": {words.one_line(detail, 100)}" if detail else ""
             return "scenario", f"{words.one_line(fault.replace('_', ' '), 60)}{tail}", "fault"

@@ -128,7 +128,7 @@ class _World:
                 self._say(
                     here, f"the dispatcher is not running, so it cannot {step.dispatcher}; start it first"
                 )
-            self._dispatcher = UP if step.dispatcher == "restart" else DOWN
+            self._dispatcher = UP if step.dispatcher in {"restart", "freeze", "thaw"} else DOWN
 
     def _evaluate(self, step: verbs.Evaluate, path: Path_) -> None:
         for index, nickname in enumerate(step.evaluate.new):

@@ -74,9 +74,9 @@ class StepBase(Entry):
 
 
 class Dispatcher(StepBase):
-    """Start, stop (SIGTERM), crash (SIGKILL), or stop and start the dispatcher."""
+    """Start, stop (SIGTERM), crash (SIGKILL), or stop and start the dispatcher; freeze it (SIGSTOP), and thaw it."""
 
-    dispatcher: Literal["start", "stop", "crash", "restart"]
+    dispatcher: Literal["start", "stop", "crash", "restart", "freeze", "thaw"]
     """What is done to it."""
     plugins: NamesOrNone | None = None
     """With start or restart: the plugins of this life, where they are not all that are given."""

@@ -78,13 +78,24 @@ class Child:
         """Ask the process, and not its group, to end (SIGTERM)."""
         self._process.terminate()
 
+    def freeze(self) -> None:
+        """Let the whole group stand still."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let the whole group go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+
     def kill(self) -> None:
         """Kill what is left of the group and, where /proc tells of it, what has left the group; wait for it."""
         if self._dead:
             return
         self._dead = True
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
+        self._signal(signal.SIGKILL)
         self._kill_strays()
         self._process.wait()
         GUARD.forget_group(self.pid)

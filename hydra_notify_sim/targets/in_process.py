@@ -80,10 +80,29 @@ class InProcessTarget:
     def stop(self) -> None:
         """Ask the dispatcher to stop; a turn in hand is finished first."""
         life = self._living("stop")
-        self._record(history.Stopping(t=self._now, life=life.number, busy=life.held > 0))
+        self._record(history.Stopping(t=self._now, life=life.number, busy=life.held > 0 and not self.frozen))
         life.dispatcher.stop()
         if not life.held:
             self._drive(life)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the present life stands still."""
+        return self._life is not None and self._life.frozen
+
+    def freeze(self) -> None:
+        """Give it no more turns."""
+        life = self._living("freeze")
+        self._record(history.Fault(t=self._now, fault="frozen"))
+        life.frozen = True
+        life.held += 1
+
+    def thaw(self) -> None:
+        """Give it turns again."""
+        life = self._living("thaw")
+        self._record(history.Fault(t=self._now, fault="thawed"))
+        life.frozen = False
+        life.held -= 1
 
     def crash(self) -> None:
         """Kill the dispatcher where it is; the stack of a held one is unwound when the point's steps are played."""

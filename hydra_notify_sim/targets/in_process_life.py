@@ -53,6 +53,7 @@ class Life:
         self.gone = False
         self.was_up = False
         self.held = 0
+        self.frozen = False
         self.driving = False
         self.lose_reply = False
         self.listening: set[str] = set()

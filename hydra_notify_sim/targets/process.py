@@ -179,10 +179,31 @@ class ProcessTarget:
         if life.child.exited:
             self.settle()
             return
-        self.record(history.Stopping(t=self.now, life=life.number, busy=life.held > 0))
+        self.record(history.Stopping(t=self.now, life=life.number, busy=life.held > 0 and not life.frozen))
         life.stopping = True
         life.child.terminate()
         self.settle()
+
+    @property
+    def frozen(self) -> bool:
+        """Whether it was made to stand still."""
+        return self._life is not None and self._life.frozen
+
+    def freeze(self) -> None:
+        """Send SIGSTOP to the process group."""
+        life = self._living("freeze")
+        self.record(history.Fault(t=self.now, fault="frozen"))
+        life.child.freeze()
+        life.frozen = True
+        life.held += 1
+
+    def thaw(self) -> None:
+        """Send SIGCONT to the process group."""
+        life = self._living("thaw")
+        self.record(history.Fault(t=self.now, fault="thawed"))
+        life.child.thaw()
+        life.frozen = False
+        life.held -= 1
 
     def crash(self) -> None:
         """Kill the process group with SIGKILL, every backend with it; where it is held after a call, at that point."""

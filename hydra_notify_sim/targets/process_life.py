@@ -49,6 +49,8 @@ class Life:
     ending: bool = False
     """Whether its end is being waited for."""
     held: int = 0
+    frozen: bool = False
+    """Whether it was made to stand still (SIGSTOP); it counts as held, too."""
     in_call: bool = False
     """Whether a call of a scenario's plugin is open."""
     handled: int = 0

@@ -49,6 +49,16 @@ class Target(Protocol):
     def stop(self) -> None:
         """Ask it to stop; returns when it has, or, while it is held, at once."""
 
+    @property
+    def frozen(self) -> bool:
+        """Whether it was made to stand still."""
+
+    def freeze(self) -> None:
+        """Make it stand still (SIGSTOP); its connections stay, and it is inside nothing that is watched."""
+
+    def thaw(self) -> None:
+        """Let it go on."""
+
     def crash(self) -> None:
         """Kill it. While it is held at a point this does not return: the point's stack is unwound."""
 

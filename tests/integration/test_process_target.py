@@ -254,6 +254,33 @@ def test_a_crash_after_it_wrote_finds_what_it_wrote(play: Play, point: str) -> N
     assert point != "after_clear" or play.marks() == []
 
 
+def test_a_frozen_one_stands_still_until_it_is_thawed_or_killed(play: Play) -> None:
+    play.start()
+    life = play.target._life
+    assert life is not None
+    build = play.build()
+    play.target.freeze()
+    state = Path(f"/proc/{life.child.pid}/stat")
+    assert state.read_text().rpartition(")")[2].split()[0] == "T"
+    play.finish(build)
+    assert play.calls("alpha") == 0
+    play.target.thaw()
+    play.target.settle()
+    assert play.calls("alpha") == play.calls("beta") == 1
+    assert play.verdict("L-no-stall") == "held"
+    play.target.freeze()
+    play.target.stop()
+    assert play.target.alive
+    play.target.thaw()
+    play.target.settle()
+    assert play.verdict("L-stop") == "held"
+    play.start()
+    play.target.freeze()
+    play.target.crash()
+    assert not play.target.alive
+    assert play.violated() == []
+
+
 def test_after_it_has_stored_a_failure_it_is_held_before_it_clears_the_mark(play: Play) -> None:
     play.behaviours["beta"].raises = raises_first(1)
     play.start()
