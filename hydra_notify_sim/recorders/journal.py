@@ -41,6 +41,8 @@ class Journal:
         self.connection = connection
         self.due: Callable[[int, str, int, int], float] = lambda _id, _plugin, _attempts, retry_at: retry_at
         """From a task's id, plugin, attempts and ``retry_at``: when it is due, on the history's clock."""
+        self.on_sending: Callable[[history.Commit], None] = lambda _commit: None
+        """Told of each transaction whose COMMIT is about to be sent."""
         self.on_commit: Callable[[history.Commit], None] = lambda _commit: None
         """Told of each transaction that committed."""
         self.tasks: tuple[history.Task, ...] = ()
@@ -57,6 +59,8 @@ class Journal:
         """Append a record and return its number."""
         number = self.history.append(record)
         match record:
+            case history.Commit():
+                self.on_sending(record)
             case history.Committed(commit=commit, ok=True):
                 committed = self.history[commit]
                 assert isinstance(committed, history.Commit)

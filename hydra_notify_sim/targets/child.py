@@ -79,8 +79,11 @@ class Child:
         self._process.terminate()
 
     def freeze(self) -> None:
-        """Let the whole group stand still."""
+        """Let the whole group stand still; returns when the process does."""
         self._signal(signal.SIGSTOP)
+        if hasattr(os, "waitid"):  # older Pythons on macOS have none, and it stops a moment later
+            # Nothing is reaped: its exit status is for somebody else.
+            os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def thaw(self) -> None:
         """Let the whole group go on."""

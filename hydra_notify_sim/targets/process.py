@@ -106,6 +106,7 @@ class ProcessTarget:
         self.exchange = Exchange(self._directory)
         self.exchange.on_hello = lambda hello: journal.know(hello.plugin, hello.task_name or hello.plugin)
         self._handler = CallHandler(self)
+        journal.on_sending = self._sending
         journal.on_commit = self._committed
 
     @classmethod
@@ -260,8 +261,10 @@ class ProcessTarget:
         with self._driving(life):
             if life.stopping:
                 self._await_end(life)
-            else:
-                Settling(self, life).settle(kick=kick)
+                return
+            if life.fails_unseen:
+                self._handler.before_store_without_call(life)
+            Settling(self, life).settle(kick=kick)
 
     def move_time(self, seconds: float) -> None:
         """Move the history's clock on, and let the dispatcher have the tasks that are due by then.
@@ -462,6 +465,17 @@ class ProcessTarget:
         """Let it have what is due, unless a call is open: what it works on may be a task."""
         if not self.journal.blind and (self._life is None or not self._life.in_call):
             self.parking.release()
+
+    def _sending(self, commit: history.Commit) -> None:
+        """Lock the tasks before a failure without a call, for a row that is missing, where the story waits for its storing."""
+        life = self._life
+        if life is None or not life.up or life.held or not self.points.waits_for("before_store"):
+            return
+        failing = [
+            sent.channel for sent in commit.notifications if sent.missing and life.interested(sent.channel)
+        ]
+        if failing and self.backends.lock(()):
+            life.fails_unseen = failing[0]
 
     def _committed(self, commit: history.Commit) -> None:
         tasks = [row for row in commit.rows if row.table == "taskretries" and row.change == "inserted"]

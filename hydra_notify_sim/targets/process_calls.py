@@ -149,6 +149,24 @@ class CallHandler:
             target.journal.blind = False
             target.backends.unlock()
 
+    def before_store_without_call(self, life: Life) -> None:
+        """Reach ``before_store`` of a failure that no call tells of: a row is missing, and it waits for our lock.
+
+        Raises:
+            LifeGone: the scenario has killed the dispatcher there.
+
+        """
+        target = self._target
+        channel, life.fails_unseen = life.fails_unseen, ""
+        try:
+            came = self._comes_true(lambda: self._goes_on(life) or target.backends.wait_for_lock())
+            if came and not target.exchange.arrived:
+                target.journal.blind = True
+                self._reach(life, "before_store", "", channel)
+        finally:
+            target.journal.blind = False
+            target.backends.unlock()
+
     def _goes_on(self, life: Life) -> bool:
         """Answer the sentinels that it meets; tell whether it calls a plugin of the scenario."""
         target = self._target

@@ -49,6 +49,8 @@ class Life:
     ending: bool = False
     """Whether its end is being waited for."""
     held: int = 0
+    fails_unseen: str = ""
+    """Channel of a notification that names a missing row, while its failure is waited for with the tasks locked."""
     frozen: bool = False
     """Whether it was made to stand still (SIGSTOP); it counts as held, too."""
     in_call: bool = False

@@ -242,6 +242,21 @@ def test_a_crash_before_a_failure_is_stored_stores_nothing(play: Play) -> None:
     assert play.violated() == []
 
 
+def test_a_crash_before_the_failure_of_a_missing_row_is_stored_stores_nothing(play: Play) -> None:
+    play.start()
+    armed = play.arm("before_store", None, play.target.crash)
+    play.commit(
+        notifications=[history.Notification("build_queued", "99", raw=True, missing=("builds:99",))],
+        statement=("SELECT pg_notify('build_queued', '99')", []),
+    )
+    play.target.settle()
+    assert armed.reached
+    assert not play.target.alive
+    assert play.calls("alpha", "build_queued") == 0
+    assert play.connection.execute("SELECT count(*) FROM taskretries").fetchone() == (0,)
+    assert play.violated() == []
+
+
 @pytest.mark.parametrize("point", ["after_clear", "after_store"])
 def test_a_crash_after_it_wrote_finds_what_it_wrote(play: Play, point: str) -> None:
     play.behaviours["beta"].raises = raises_first(1)
