@@ -2,8 +2,8 @@
 
 A verdict depends on the history alone: it can be saved, sent to someone, and judged again by a newer version.
 The first line of a saved history is its `Header`; each further line is one record. A record is known by its
-number: its position, counted from 0, which is what verdicts cite. Times are Unix seconds of the simulated
-clock (of the real clock where the dispatcher under test is a process).
+number: its position, counted from 0, which is what verdicts cite. Times are Unix seconds of the story's clock,
+which moves only when the story says so.
 """
 
 from collections.abc import Iterable, Iterator
@@ -39,6 +39,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     """Quirk id to the promises it breaks on dispatchers with that quirk."""
     deviations: tuple[Deviation, ...] = ()
     """Deviations of this dispatcher that are known beforehand (``--known``)."""
+    known_lenient: bool = False
+    """Whether a known deviation that is not found any more fails no run."""
     profile: str = "strict"
     dispatcher: str = "reference"
     in_process: bool = True

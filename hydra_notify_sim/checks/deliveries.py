@@ -78,7 +78,6 @@ class Deliveries:
         self._order: dict[str, _Order] = {}
         self._gone: list[tuple[int, str]] = []
         self._commits: dict[int, list[Emission]] = {}
-        self._kicked = -1
         """Number of the record in which the harness last woke the dispatcher."""
         self._answered: dict[str, int] = {}
         """Promise to the first call since the last settled moment that puts it to the test."""
@@ -406,8 +405,8 @@ class Deliveries:
         self.ledger.marks_allow_calls(sorted(marks))
 
     def kicked(self, number: int) -> None:
-        """Remember that the harness woke the dispatcher: of what was emitted before, no stall can be seen any more."""
-        self._kicked = number
+        """Remember that the harness woke the dispatcher: of what is delivered only now, no stall can be seen."""
+        self.ledger.kicked = number
 
     # Settled
 
@@ -446,7 +445,7 @@ class Deliveries:
         if not interested or emission.unfinished:
             return
         missed = [p for p in interested if p not in emission.answered and not self._stored(p, emission)]
-        for promise in self._promises(emission, interested):
+        for promise in self._promises(emission, interested, missed):
             self.findings.exercise(promise, emission.record)
             if missed and (promise != "R-isolated" or emission.failed):
                 self._missed(promise, number, emission, missed)
@@ -473,13 +472,13 @@ class Deliveries:
         balance = self.ledger.accounts[emission.event].balance(plugin)
         return self.ledger.tasks((plugin, emission.event)) > balance.failed
 
-    def _promises(self, emission: Emission, interested: list[str]) -> list[str]:
+    def _promises(self, emission: Emission, interested: list[str], missed: list[str]) -> list[str]:
         promises = [live_promise(emission.event.channel)]
         if emission.missing:
             promises.append("P-missing-row")
         if emission.split:
             promises.append("L-split")
-        if emission.busy and emission.record > self._kicked:
+        if emission.busy and not (emission.kicked or (missed and emission.record < self.ledger.kicked)):
             promises.append("L-no-stall")
         if emission.after_reconnect:
             promises.append("L-reconnect")

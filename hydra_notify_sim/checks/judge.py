@@ -1,11 +1,13 @@
 """Reads a history once and gives a verdict for every promise, under a profile."""
 
 import bisect
+import functools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from hydra_notify_sim import history
+from hydra_notify_sim.checks.circumstances import Circumstances
 from hydra_notify_sim.checks.deliveries import Deliveries, Surplus, gone_promise, once_promise
 from hydra_notify_sim.checks.events import read
 from hydra_notify_sim.checks.findings import Findings
@@ -38,13 +40,14 @@ def judge(source: history.Source, profile: profiles.Profile | None = None) -> Ju
         reader.read(number, record)
     reader.explain_surplus(source)
     findings = reader.findings
-    verdicts = tuple(_verdict(promise, findings, source.header, chosen) for promise in promises.PROMISES)
+    known_as = functools.partial(_known_as, source.header, chosen, reader.circumstances)
+    verdicts = tuple(_verdict(promise, findings, chosen, known_as) for promise in promises.PROMISES)
     not_judged = (
         f"{promise}, not judged under profile {chosen}: {violations[0][0]}"
         for promise, violations in findings.violations.items()
         if not profiles.judged(chosen, promise)
     )
-    return Judgements(verdicts, tuple(findings.allowed), (*findings.reported, *not_judged))
+    return Judgements(verdicts, tuple(findings.allowed), (*findings.reported, *not_judged), chosen)
 
 
 def that_happened(records: Iterable[history.AnyRecord]) -> Iterator[tuple[int, history.AnyRecord]]:
@@ -94,6 +97,7 @@ class Reader:
         self.retries = Retries(self.world, self.findings, self.deliveries, self.outcomes.given_up)
         self.life = Life(self.world, self.findings, self.deliveries, self.outcomes)
         self.simulated = Simulated(self.world, self.findings)
+        self.circumstances = Circumstances(self.world)
         self._readers: dict[type, Callable[[int, Any], None]] = {
             history.Called: self._called,
             history.Returned: self._returned,
@@ -119,6 +123,7 @@ class Reader:
         """Take one record in."""
         self.world.now = record.t
         self._readers.get(type(record), self._other)(number, record)
+        self.circumstances.take(record)
 
     def _other(self, number: int, record: history.AnyRecord) -> None:
         self.world.update(number, record)
@@ -262,7 +267,10 @@ class Reader:
 
 
 def _verdict(
-    promise: promises.Promise, findings: Findings, header: history.Header, profile: profiles.Profile
+    promise: promises.Promise,
+    findings: Findings,
+    profile: profiles.Profile,
+    known_as: Callable[[str], str],
 ) -> Verdict:
     violations = findings.violations.get(promise.id, [])
     if violations and profiles.judged(profile, promise.id):
@@ -271,7 +279,7 @@ def _verdict(
         if more:
             explanation += f" ({more} more of this kind.)"
             records = tuple(sorted({number for _, proof in violations for number in proof}))
-        quirk = _known_as(promise.id, header, profile)
+        quirk = known_as(promise.id)
         return Verdict(promise.id, "known" if quirk else "violated", explanation, records, quirk)
     if promise.id in findings.exercised:
         count, first = findings.exercised[promise.id]
@@ -281,14 +289,17 @@ def _verdict(
     return Verdict(promise.id, "not_exercised", "nothing in this run put it to the test.", ())
 
 
-def _known_as(promise: str, header: history.Header, profile: profiles.Profile) -> str:
+def _known_as(
+    header: history.Header, profile: profiles.Profile, circumstances: Circumstances, promise: str
+) -> str:
     """Return the id of the known deviation that a violation is, or nothing.
 
-    Under profile ``upstream`` the quirks that the scenario itself names come before those that break it anywhere.
+    Under profile ``upstream`` the quirks that the scenario itself names come first; then what the maintainer
+    knows; then any quirk that breaks the promise and can have been at work in this history.
     """
-    named = [quirk for quirk, broken in header.known.items() if promise in broken]
+    mine = deviations.explaining(promise, header.name, header.deviations)
     if profile != "upstream":
-        return deviations.explaining(promise, header.name, header.deviations)
-    if named:
-        return named[0]
-    return deviations.explaining(promise, header.name, (*header.deviations, *deviations.UPSTREAM))
+        return mine
+    named = (quirk for quirk, broken in header.known.items() if promise in broken)
+    at_work = (one for one in deviations.UPSTREAM if circumstances.met(one.id, promise))
+    return next(named, mine) or deviations.explaining(promise, header.name, tuple(at_work))

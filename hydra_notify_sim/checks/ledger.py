@@ -26,6 +26,8 @@ class Emission:
     place: int = 0
     """Its place among the transaction's notifications."""
     busy: bool = False
+    kicked: bool = False
+    """A plugin was called for it only after the harness had woken the dispatcher."""
     split: bool = False
     lenient: bool = False
     done: int | None = None
@@ -137,6 +139,8 @@ class Ledger:
     def __init__(self, world: World) -> None:
         self._world = world
         self.accounts: dict[channels.Event, Account] = {}
+        self.kicked = -1
+        """Record at which the harness last woke the dispatcher."""
         self._touched: dict[channels.Event, None] = {}
         self._failing: dict[Key, None] = {}
         self._owed: list[Emission] = []
@@ -220,6 +224,7 @@ class Ledger:
         if chosen is not None:
             assert first is not None
             chosen.answered.add(plugin)
+            chosen.kicked = chosen.kicked or chosen.record < self.kicked
             alone = not balance.marks and not maybe_retry
             alone = alone and not balance.mixed
             since = first.record if alone else -1

@@ -47,8 +47,14 @@ class Marks:
             f"succeeded, or its failure was stored; it was cleared, and {', '.join(unseen)} had not.",
             proof,
         )
-        older = [p for p in unseen if 0 <= tracked.shown.get(p, -1) < tracked.last_finished]
-        if older:
+        older = [
+            plugin
+            for plugin in unseen
+            if 0 <= tracked.shown.get(plugin, -1) < tracked.last_finished
+            and tracked.last_shown.get(plugin, (-1, -1))[1] > tracked.settled_at
+        ]
+        # Once the later outcome is announced the older one's event is over, and so it is once all had settled.
+        if older and max(tracked.shown.values()) < tracked.last_finished:
             self.findings.exercise("B-clear-own", number)
             self.findings.violate(
                 "B-clear-own",

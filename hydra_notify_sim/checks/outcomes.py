@@ -285,6 +285,7 @@ class Outcomes:
     def _judge(self, number: int, tracked: Tracked) -> None:
         self._judge_recovery(number, tracked)
         tracked.seen_since_settled = False
+        tracked.settled_at = number
         if tracked.overtaken >= 0:
             self.findings.exercise("B-clear-own", tracked.overtaken)
             tracked.overtaken = -1

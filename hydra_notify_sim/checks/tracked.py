@@ -85,6 +85,8 @@ class Tracked:
     """Who was called with it as main build, without dependents."""
     events: dict[channels.Event, EventSeen] = field(default_factory=dict)
     seen_since_settled: bool = False
+    settled_at: int = -1
+    """Record at which the dispatcher had last settled with all that was known of it."""
     overtaken: int = -1
     """Record of an outcome that committed after a call had shown an older one."""
 

@@ -41,3 +41,5 @@ class Judgements(msgspec.Struct, frozen=True):
     allowed: tuple[Allowed, ...]
     reported: tuple[str, ...] = ()
     """Observations that are no verdict: leniencies that the manual leaves open."""
+    profile: str = "strict"
+    """The profile by which it was judged."""

@@ -112,6 +112,7 @@ def command(
         dispatcher=dispatcher,
         profile=profile,
         known=deviations.read(known, lenient=known_lenient) if known else (),
+        known_lenient=known_lenient,
         patience=patience,
         seed=seed,
         dsn=dsn or None,

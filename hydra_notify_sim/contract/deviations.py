@@ -4,7 +4,7 @@ A violation that one of them covers is *known*, and fails no run. One that was p
 more does, so that a baseline never outlives what it excuses.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hydra_notify_sim.contract import quirks
@@ -29,12 +29,22 @@ class Deviation:
 
 
 UPSTREAM: tuple[Deviation, ...] = tuple(
-    Deviation(quirk.id, promise, quirk.what, timing=True)
+    Deviation(quirk.id, promise, quirk.what, timing=quirk.timing)
     for quirk in quirks.QUIRKS
     if quirk.by == "hydra-notify"
     for promise in quirk.breaks
 )
-"""What profile ``upstream`` knows: the quirks of hydra-notify (docs/reference/hydra.md, section 5)."""
+"""What profile ``upstream`` knows: the quirks of hydra-notify (docs/reference/hydra.md, section 5).
+
+Each explains a violation only in a history in which it can have been at work (`hydra_notify_sim.checks.circumstances`).
+"""
+
+
+def named_by(scenario: str, known: Mapping[str, Sequence[str]]) -> Iterator[Deviation]:
+    """Yield the deviations that a scenario of this name knows (``known``: quirk id to promises)."""
+    for quirk in quirks.QUIRKS:
+        for promise in known.get(quirk.id, ()):
+            yield Deviation(quirk.id, promise, quirk.what, scenario, quirk.timing)
 
 
 def explaining(promise: str, scenario: str, deviations: Sequence[Deviation]) -> str:

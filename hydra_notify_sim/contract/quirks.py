@@ -32,6 +32,8 @@ class Quirk:
     """The program that does it."""
     breaks: tuple[str, ...] = ()
     """Ids of the promises that it breaks, the one it breaks most directly first."""
+    timing: bool = False
+    """Whether it depends on timing, or on which other plugins are installed, that a story for it shows it."""
 
 
 QUIRKS: tuple[Quirk, ...] = (
@@ -114,6 +116,7 @@ QUIRKS: tuple[Quirk, ...] = (
         ),
         by="hydra-notify",
         breaks=("L-no-stall",),
+        timing=True,
     ),
     Quirk(
         id="hn-retry-livelock",
@@ -135,6 +138,7 @@ QUIRKS: tuple[Quirk, ...] = (
         what="Where no plugin has buildFinished the mark stays, and the build is delivered again at each start.",
         by="hydra-notify",
         breaks=("B-clear",),
+        timing=True,
     ),
     Quirk(
         id="hn-recovery-unfinished",

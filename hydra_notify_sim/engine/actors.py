@@ -1,5 +1,6 @@
 """The simulator's actors in the words of a scenario: nicknames in, rows and notifications out."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -199,7 +200,12 @@ class Actors:
             payload = None
             if row.task.payload is not None:
                 payload = self._payload(row.task.channel or "", row.task.payload)
-            self._person.delete_tasks(plugin=row.task.plugin, channel=row.task.channel, payload=payload)
+            self._person.delete_tasks(
+                plugin=row.task.plugin,
+                channel=row.task.channel,
+                payload=payload,
+                stored_as=self._stored_as(row.task.plugin),
+            )
 
     def insert(self, row: parts.InsertedRow) -> None:
         """Insert a row by hand."""
@@ -211,12 +217,14 @@ class Actors:
                 row.task.channel,
                 self._payload(row.task.channel, row.task.payload),
                 attempts=row.task.attempts,
-                due_in=row.task.due_in - self._due_offset(),
+                # On the dispatcher's clock, which the story's may be ahead of or behind.
+                due_in=math.floor(row.task.due_in + self._target.ahead),
+                stored_as=self._stored_as(row.task.plugin),
             )
 
-    def _due_offset(self) -> float:
-        """Return by how many seconds the history's clock is ahead of the one that ``retry_at`` is read by."""
-        return self._target.journal.due_offset
+    def _stored_as(self, plugin: str | None) -> str | None:
+        """Return the name under which the dispatcher stores a plugin's failures."""
+        return None if plugin is None else self._target.journal.stored_as(plugin)
 
     # Nicknames
 

@@ -211,7 +211,7 @@ def _retries(wishes: Sequence[wanted.Retry], moment: Moment) -> tuple[str, str]:
 
 def _is_task(task: history.Task, wish: wanted.Retry, moment: Moment) -> bool:
     early, late = DUE_TOLERANCE
-    due_in = task.due - moment.now + _passed_since_failure(moment)
+    due_in = task.due - moment.now
     named = task.payload.split("\t")
     return (
         task.plugin == wish.plugin
@@ -220,19 +220,6 @@ def _is_task(task: history.Task, wish: wanted.Retry, moment: Moment) -> bool:
         and (wish.hook is None or task.channel == wish.hook)
         and (wish.build is None or str(moment.ids.get(wish.build)) in named)
     )
-
-
-def _passed_since_failure(moment: Moment) -> float:
-    """Return how many seconds have passed by themselves since the last failure: real time goes on, a simulated clock does not."""
-    if moment.so_far.header.in_process:
-        return 0.0
-    passed = 0.0
-    for record in reversed(moment.so_far.records):
-        if isinstance(record, history.Raised):
-            return max(0.0, moment.now - record.t - passed)
-        if isinstance(record, history.TimeMoved):
-            passed += record.seconds
-    return 0.0
 
 
 def _retries_text(wishes: Sequence[wanted.Retry]) -> str:

@@ -21,6 +21,8 @@ from hydra_notify_sim.targets.target import Target
 
 FINISHES = (verbs.Finish, verbs.Build, verbs.Substitute)
 """Steps that are about builds that finish."""
+WRITES_NOTHING = (verbs.Dispatcher, verbs.Connection, verbs.Settle, verbs.ExpectStep)
+"""Steps that write no rows, so that none of them waits for a lock of ours."""
 
 
 class StoryError(errors.UsageError):
@@ -149,6 +151,8 @@ class Player:
         self.begun.append(step)
         if step.at is not None:
             self._arm(step)
+        if not isinstance(step, WRITES_NOTHING):
+            self.target.release_rows()
         self._verbs[type(step)](step)
         self.target.settle()
         if isinstance(step, verbs.Settle):
@@ -251,6 +255,10 @@ class Player:
 
     def _connection(self, step: verbs.Connection) -> None:
         if self._has_dispatcher("cut off"):
+            if step.reply_lost and (why := self.target.points.cannot.get("reply_lost")):
+                reason = f"{self._where()}: {why}"
+                self.played.missed.append(reason)
+                self._record(history.PointMissed(t=self._now, point="reply_lost", reason=reason))
             self.target.lose_connection(reply_lost=step.reply_lost)
 
     def _release(self, step: verbs.Release) -> None:
@@ -293,6 +301,8 @@ class Player:
     def _advance(self, step: verbs.Advance) -> None:
         """Move time on, from one due task to the next."""
         end = self._now + step.advance
+        if step.real_time:
+            self.target.wait_out(step.advance)
         while self.target.alive and not self.target.inside:
             due = self.target.next_due()
             if due is None or due > end:

@@ -46,6 +46,8 @@ class Options:
     stop_at_first: bool = False
     known: tuple[Deviation, ...] = ()
     """Deviations of the dispatcher that are known beforehand."""
+    known_lenient: bool = False
+    """Whether a known deviation that is not found any more fails no run."""
     patience: float = 1.0
     """What every deadline of a dispatcher in a process is multiplied with."""
     command: str = "hydra-notify-sim replay"
@@ -221,6 +223,7 @@ class Runner:
             exercises=tuple(scenario.exercises),
             known={quirk: tuple(broken) for quirk, broken in scenario.known.items()},
             deviations=self.options.known,
+            known_lenient=self.options.known_lenient,
             profile=self.options.profile,
             dispatcher=self.options.dispatcher,
             in_process=choice.kind == "in process",

@@ -34,21 +34,21 @@ class Journal:
         written: history.History,
         clock: Clock,
         connection: psycopg.Connection[Any],
-        due_offset: float = 0.0,
     ) -> None:
-        """Make a journal; ``due_offset`` is added to ``retry_at`` to give the history's clock, in seconds."""
+        """Make a journal; the connection is in autocommit mode."""
         self.history = written
         self.clock = clock
         self.connection = connection
-        self.due_offset = due_offset
+        self.due: Callable[[int, str, int, int], float] = lambda _id, _plugin, _attempts, retry_at: retry_at
+        """From a task's id, plugin, attempts and ``retry_at``: when it is due, on the history's clock."""
         self.on_commit: Callable[[history.Commit], None] = lambda _commit: None
         """Told of each transaction that committed."""
         self.tasks: tuple[history.Task, ...] = ()
         """The tasks as last observed."""
         self.marks: dict[int, int] = {}
         """The marks as last observed."""
-        self.task_names: dict[str, str] = {}
-        """The name under which a plugin's failures are stored to the plugin's, where they differ."""
+        self._plugins: dict[str, str] = {}
+        self._stored_as: dict[str, str] = {}
         self.blind = False
         """Whether the rows cannot be looked at for the moment: they are locked against everybody."""
         self._stale = True
@@ -76,6 +76,22 @@ class Journal:
         """Say that somebody may have written marks or tasks since they were last observed."""
         self._stale = True
 
+    def know(self, plugin: str, stored_as: str) -> None:
+        """Learn under which name the dispatcher stores a plugin's failures; tasks written before are renamed."""
+        self._plugins[stored_as], self._stored_as[plugin] = plugin, stored_as
+        if stored_as != plugin:
+            self.connection.execute(
+                "UPDATE taskretries SET pluginname = %s WHERE pluginname = %s", [stored_as, plugin]
+            )
+
+    def plugin(self, stored_as: str) -> str:
+        """Return the plugin whose failures are stored under a name."""
+        return self._plugins.get(stored_as, stored_as)
+
+    def stored_as(self, plugin: str) -> str:
+        """Return the name under which a plugin's failures are stored, as far as is known."""
+        return self._stored_as.get(plugin, plugin)
+
     def observe(self) -> None:
         """Record all marks and tasks as the rows show them, unless nobody can have written since the last time."""
         if not self._stale or self.blind:
@@ -87,8 +103,9 @@ class Journal:
                 marks[id_] = mark
             else:
                 attempts, retry_at = numbers
-                name = self.task_names.get(plugin, plugin)
-                tasks.append(history.Task(id_, channel, name, payload, attempts, retry_at + self.due_offset))
+                name = self.plugin(plugin)
+                due = self.due(id_, name, attempts, retry_at)
+                tasks.append(history.Task(id_, channel, name, payload, attempts, due))
         self.marks = marks
         self.tasks = tuple(sorted(tasks, key=lambda task: task.id))
         self._stale = False

@@ -8,7 +8,7 @@ import selectors
 import socket
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -76,6 +76,8 @@ class Exchange:
         self.arrived: deque[ArrivedCall] = deque()
         self.hellos: dict[str, messages.Hello] = {}
         """Plugin to its latest hello since `expect`."""
+        self.on_hello: Callable[[messages.Hello], None] = lambda _hello: None
+        """Told of each plugin's first hello since `expect`, before it is answered: its dispatcher waits."""
         self._hooks: dict[str, tuple[str, ...]] = {}
         self._connections: set[Connection] = set()
         self._ended = 0
@@ -212,6 +214,8 @@ class Exchange:
                 f"a recorder calls itself {hello.plugin!r}; {messages.PLUGINS_VARIABLE} names {', '.join(self._hooks) or 'none'}"
             )
         connection.hello = hello
+        if hello.plugin not in self.hellos:
+            self.on_hello(hello)
         self.hellos[hello.plugin] = hello
         self._send(connection, messages.hooks_message(self._hooks[hello.plugin]))
 

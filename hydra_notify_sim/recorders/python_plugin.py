@@ -26,14 +26,20 @@ class RecorderFailure(Exception):  # noqa: N818  # it is the failure that the ha
 class Recorder:
     """One recorder: connects when it is made, and has the hooks that the harness names, as methods."""
 
-    def __init__(self, name: str, path: str) -> None:
+    def __init__(self, name: str, path: str, *, task_name: str = "") -> None:
         """Connect to the harness that listens at a path.
+
+        Args:
+            name: what the harness calls it.
+            path: where the harness listens.
+            task_name: the name under which its failures are stored, if it is another one.
 
         Raises:
             EnvironmentFailedError: nobody listens there, or it refuses this recorder.
 
         """
-        self.name = name
+        self.name = task_name or name
+        self._recorder = name
         self._path = path
         self._calls = 0
         self._socket: socket.socket
@@ -69,7 +75,12 @@ class Recorder:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._calls = 0
         self._received = b""
-        hello = {"hello": messages.VERSION, "plugin": self.name, "pid": os.getpid()}
+        hello = {
+            "hello": messages.VERSION,
+            "plugin": self._recorder,
+            "pid": os.getpid(),
+            "task_name": self.name,
+        }
         try:
             self._socket.settimeout(CONNECT_SECONDS)
             self._socket.connect(self._path)
@@ -79,12 +90,12 @@ class Recorder:
         except OSError as error:
             self.close()
             raise errors.EnvironmentFailedError(
-                f"recorder {self.name}: no harness answers at {self._path} ({messages.SOCKET_VARIABLE}): {error}"
+                f"recorder {self._recorder}: no harness answers at {self._path} ({messages.SOCKET_VARIABLE}): {error}"
             ) from error
         if "hooks" not in answer:
             self.close()
             raise errors.EnvironmentFailedError(
-                f"recorder {self.name}: the harness refused it: {answer.get('error') or 'it hung up'}"
+                f"recorder {self._recorder}: the harness refused it: {answer.get('error') or 'it hung up'}"
             )
         hooks: list[str] = answer["hooks"]
         return hooks

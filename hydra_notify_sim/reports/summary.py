@@ -1,10 +1,12 @@
 """The events of a run folded to totals and to the exit code."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from hydra_notify_sim import errors, history
 from hydra_notify_sim.checks.verdicts import Allowed, Judgement, Verdict
+from hydra_notify_sim.contract import deviations
 from hydra_notify_sim.contract.deviations import Deviation
 from hydra_notify_sim.engine import events
 
@@ -93,12 +95,10 @@ class Summary:
         self.allowed.update((one.kind, one.promise) for one in event.judgements.allowed)
 
     def _seek(self, event: events.ScenarioFinished, verdict: Verdict) -> None:
-        for one in event.history.header.deviations:
-            if (
-                not one.timing
-                and one.covers(verdict.promise, event.name)
-                and verdict.verdict != "not_exercised"
-            ):
+        if verdict.verdict == "not_exercised":
+            return
+        for one in _sought_in(event):
+            if one.covers(verdict.promise, event.name):
                 found = verdict.verdict == "known" and verdict.quirk == one.id
                 self.sought[one] = self.sought.get(one, False) or found
 
@@ -147,6 +147,15 @@ class Summary:
         if self.count("not_exercised") == len(self.promises):
             return "no promise was exercised"
         return ""
+
+
+def _sought_in(event: events.ScenarioFinished) -> Iterator[Deviation]:
+    """Yield the known deviations that are to be found where they are put to the test."""
+    header = event.history.header
+    known = list(header.deviations)
+    if event.judgements.profile == "upstream":
+        known += deviations.named_by(header.name, header.known)
+    return (one for one in known if not one.timing and not header.known_lenient)
 
 
 def is_broken(event: events.ScenarioFinished) -> bool:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from hydra_notify_sim import errors
 from hydra_notify_sim.checks.verdicts import Judgement
+from hydra_notify_sim.contract import quirks
 from hydra_notify_sim.engine import events
 from hydra_notify_sim.reports import failure, safe, timeline, words
 from hydra_notify_sim.reports.failure import Role, Row
@@ -44,6 +45,9 @@ class _Console(Console):
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
+
+
+_QUIRKS = frozenset(quirk.id for quirk in quirks.QUIRKS)
 
 
 class TerminalReport:
@@ -181,9 +185,10 @@ class TerminalReport:
         yield from self._allowed()
         for one in total.outlived:
             where = f" in {one.scenario}" if one.scenario else ""
+            file = "the scenario's `known`" if one.id in _QUIRKS else "the --known file"
             yield Row(
                 f"Known deviation {words.one_line(one.id)}: {one.promise} was put to the test{where} and not found broken "
-                "any more. Take it out of the --known file, or say --known-lenient if it depends on timing.",
+                f"any more. Take it out of {file}, or say --known-lenient if it depends on timing.",
                 "bad",
             )
         code = total.exit_code

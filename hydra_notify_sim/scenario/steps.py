@@ -223,6 +223,8 @@ class Advance(StepBase):
 
     advance: Duration
     """Seconds."""
+    real_time: bool = Field(default=False, strict=True)
+    """Wait it out in real time and send nothing meanwhile: what falls due has to be run without being told."""
 
 
 def _settle(value: Any) -> Any:

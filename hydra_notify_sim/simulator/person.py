@@ -297,10 +297,18 @@ class Person:
         build.under_way = [step for step in build.under_way if step.number != number]
 
     def delete_tasks(
-        self, plugin: str | None = None, channel: str | None = None, payload: str | None = None
+        self,
+        plugin: str | None = None,
+        channel: str | None = None,
+        payload: str | None = None,
+        *,
+        stored_as: str | None = None,
     ) -> tuple[int, ...]:
-        """Delete the tasks for which all that is given is so; return their ids, none if there were none."""
-        given = {"pluginname": plugin, "channel": channel, "payload": payload}
+        """Delete the tasks for which all that is given is so; return their ids, none if there were none.
+
+        ``stored_as`` is the name under which the dispatcher stores the plugin's failures, if it is another one.
+        """
+        given = {"pluginname": stored_as or plugin, "channel": channel, "payload": payload}
         quote = self.world.quoting.text
         conditions = [f"{column}={quote(text)}" for column, text in given.items() if text is not None]
         where = " AND ".join(conditions) or "true"
@@ -312,11 +320,22 @@ class Person:
         return ids
 
     def insert_task(
-        self, plugin: str, channel: str, payload: str, *, attempts: int = 1, due_in: float = 0.0
+        self,
+        plugin: str,
+        channel: str,
+        payload: str,
+        *,
+        attempts: int = 1,
+        due_in: float = 0.0,
+        stored_as: str | None = None,
     ) -> int:
-        """Write a row of ``taskretries``, valid or not, due in so many seconds; return its id."""
+        """Write a row of ``taskretries``, valid or not, due in so many seconds; return its id.
+
+        ``stored_as`` is the name under which the dispatcher stores the plugin's failures, if it is another one.
+        """
         world = self.world
-        values = world.quoting.row(channel, plugin, payload, attempts, world.clock.now() + int(due_in))
+        due = world.clock.now() + int(due_in)
+        values = world.quoting.row(channel, stored_as or plugin, payload, attempts, due)
         with world.begin() as transaction:
             (_, found), *_ = transaction.run(
                 "INSERT INTO taskretries (channel,pluginname,payload,attempts,retry_at) "

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable
 
 import psycopg
 from psycopg import errors as pg
+from psycopg import pq
 
 from hydra_notify_sim import errors
 from hydra_notify_sim.dispatcher.postgres import Connect
@@ -33,6 +34,8 @@ class Backends:
         self._connect = connect
         self._keep = keep
         self._locking: psycopg.Connection[object] | None = None
+        self.holds_rows = False
+        """Whether rows of builds are locked, and nothing else."""
 
     def others(self) -> list[int]:
         """Return the pids of the dispatcher's backends."""
@@ -63,7 +66,7 @@ class Backends:
                 )
             time.sleep(POLL)
 
-    def lock(self, builds: Iterable[int]) -> bool:
+    def lock(self, builds: Iterable[int], *, tasks: bool = True) -> bool:
         """Lock the rows of builds, and ``taskretries`` against writing; return whether that was possible."""
         connection = self._lock_connection()
         try:
@@ -72,7 +75,9 @@ class Backends:
             connection.execute(
                 "SELECT id FROM builds WHERE id = ANY(%s) ORDER BY id FOR UPDATE", [sorted(set(builds))]
             )
-            connection.execute("LOCK TABLE taskretries IN SHARE ROW EXCLUSIVE MODE")
+            if tasks:
+                connection.execute("LOCK TABLE taskretries IN SHARE ROW EXCLUSIVE MODE")
+            self.holds_rows = not tasks
         except pg.LockNotAvailable:
             self.unlock()
             return False
@@ -92,6 +97,7 @@ class Backends:
 
     def unlock(self) -> None:
         """Give the locks back."""
+        self.holds_rows = False
         if self._locking is not None:
             with contextlib.suppress(psycopg.OperationalError):
                 self._locking.execute("ROLLBACK")
@@ -106,6 +112,16 @@ class Backends:
             [self._locking.info.backend_pid],
         ).fetchone()
         return row is not None and bool(row[0])
+
+    @property
+    def holds(self) -> bool:
+        """Whether any lock of ours may be held."""
+        locking = self._locking
+        return (
+            locking is not None
+            and not locking.closed
+            and locking.info.transaction_status != pq.TransactionStatus.IDLE
+        )
 
     def close(self) -> None:
         """Give back the connection for locks."""

@@ -10,12 +10,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hydra_notify_sim import errors
+from hydra_notify_sim.recorders import messages
 from hydra_notify_sim.targets.guard import GUARD
 
 LINES_KEPT = 2_000
 """Lines of output that are kept, the last ones."""
 LINE_KEPT = 4_096
 """Characters of a line that are kept."""
+STRAY_ROUNDS = 20
+"""How often it is looked for processes that have left the group, at most: one may beget another meanwhile."""
 OUTPUT_SECONDS = 1.0
 """How long the rest of the output may take to arrive once the whole process group is dead."""
 
@@ -45,6 +48,7 @@ class Child:
                 f"the dispatcher cannot be started: {command[0]}: {error.strerror}. Is it installed, and executable?"
             ) from error
         GUARD.watch_group(self.pid)
+        self._mark = f"{messages.SOCKET_VARIABLE}={environment.get(messages.SOCKET_VARIABLE, '')}".encode()
         self._lines: deque[str] = deque(maxlen=LINES_KEPT)
         self._dead = False
         self._reader = threading.Thread(target=self._read, name=f"output of {self.pid}", daemon=True)
@@ -75,15 +79,30 @@ class Child:
         self._process.terminate()
 
     def kill(self) -> None:
-        """Kill what is left of the group, and wait for it."""
+        """Kill what is left of the group and, where /proc tells of it, what has left the group; wait for it."""
         if self._dead:
             return
         self._dead = True
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
+        self._kill_strays()
         self._process.wait()
         GUARD.forget_group(self.pid)
         self._reader.join(OUTPUT_SECONDS)
+
+    def _kill_strays(self) -> None:
+        """Kill whoever has our environment still: a daemon that made itself a session of its own."""
+        for _ in range(STRAY_ROUNDS):
+            strays = [
+                int(environ.parent.name)
+                for environ in Path("/proc").glob("[0-9]*/environ")
+                if self._mark in _environment(environ)
+            ]
+            for pid in strays:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+            if not strays:
+                return
 
     def cpu_seconds(self) -> float | None:
         """Return the processor time that the group has used so far, in seconds; None where /proc does not say."""
@@ -104,3 +123,11 @@ class Child:
         with stream:
             while line := stream.readline(LINE_KEPT):
                 self._lines.append(line.decode(errors="replace").rstrip("\n"))
+
+
+def _environment(file: Path) -> list[bytes]:
+    """Return a process's environment; nothing of one that is gone, or is not ours."""
+    try:
+        return file.read_bytes().split(b"\0")
+    except OSError:
+        return []

@@ -129,6 +129,14 @@ class InProcessTarget:
             self._record(history.ServerOpened(t=self._now))
             self.settle()
 
+    @property
+    def ahead(self) -> float:
+        """Nothing: there is one clock."""
+        return 0.0
+
+    def release_rows(self) -> None:
+        """Do nothing: it is held in this process, and by no lock."""
+
     def settle(self) -> None:
         """Take turns until there is nothing left to do."""
         life = self._life
@@ -143,6 +151,15 @@ class InProcessTarget:
         """Move the clock."""
         self.clock.move(seconds)
         self._record(history.TimeMoved(t=self._now, seconds=seconds))
+
+    def wait_out(self, seconds: float) -> None:
+        """Move the clock from one due task to the next; its loop is woken by nothing else."""
+        end = self._now + seconds
+        while (due := self.next_due()) is not None and self._now < due <= end and self.alive:
+            self.move_time(due - self._now)
+            self.settle()
+        if end > self._now:
+            self.move_time(end - self._now)
 
     def next_due(self) -> float | None:
         """Return when the next stored task is due."""

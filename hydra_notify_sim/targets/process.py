@@ -6,6 +6,7 @@ only while it waits for it: all happens in one thread, in one order.
 """
 
 import contextlib
+import math
 import shlex
 import shutil
 import sys
@@ -27,6 +28,7 @@ from hydra_notify_sim.targets import process_environment
 from hydra_notify_sim.targets.backends import Backends
 from hydra_notify_sim.targets.child import Child
 from hydra_notify_sim.targets.guard import GUARD
+from hydra_notify_sim.targets.parking import Parking
 from hydra_notify_sim.targets.points import Points
 from hydra_notify_sim.targets.process_calls import AskedToStop, CallHandler, LifeGone
 from hydra_notify_sim.targets.process_clock import ProcessClock
@@ -43,8 +45,11 @@ STOP_DEADLINE = 15.0
 TICK = 0.02
 """Seconds between two looks at whether the process lives, where nothing else tells."""
 
+FOREGROUND = "It has to stay in the foreground, and not to leave its work to a child of its own. "
+
 CANNOT: dict[str, str] = {
     "between_listen_and_scan": "a process cannot be held between listening and scanning: no plugin is called there",
+    "reply_lost": "the reply to a process cannot be lost: what the server has sent lies in its socket already",
     "point": "a process has no numbered points: its calls to the database are not seen",
 }
 """Points at which a process cannot be held, with the reason."""
@@ -88,6 +93,7 @@ class ProcessTarget:
         self.on_hold: Callable[[str], None] = lambda _plugin: None
         self.sentinels = Sentinels(journal)
         self.silence = Silence(journal, payloads)
+        self.parking = Parking(journal, clock)
         self.backends = Backends(journal, postgres.connector(dsn), keep)
         self._dsn = dsn
         self._program = program if isinstance(program, Program) else Program(tuple(program))
@@ -98,6 +104,7 @@ class ProcessTarget:
         self._directory = Path(tempfile.mkdtemp(prefix="hns-"))
         GUARD.watch_directory(self._directory)
         self.exchange = Exchange(self._directory)
+        self.exchange.on_hello = lambda hello: journal.know(hello.plugin, hello.task_name or hello.plugin)
         self._handler = CallHandler(self)
         journal.on_commit = self._committed
 
@@ -189,16 +196,11 @@ class ProcessTarget:
     def lose_connection(self, *, reply_lost: bool = False) -> None:
         """Terminate the dispatcher's backends.
 
-        A reply cannot be lost on the way: what the server has sent lies in the process's socket.
+        A reply cannot be lost on the way (`CANNOT`).
         """
         life = self._living("lose the connection of")
-        detail = "reply lost" if reply_lost else ""
-        self.record(history.Fault(t=self.now, fault="connection lost", detail=detail))
-        if reply_lost:
-            reason = (
-                "the reply to a process cannot be lost: what the server has sent lies in its socket already"
-            )
-            self.record(history.PointMissed(t=self.now, point="reply lost", reason=reason))
+        del reply_lost
+        self.record(history.Fault(t=self.now, fault="connection lost"))
         self.backends.terminate()
         self._lost(life)
         self._observe()
@@ -219,6 +221,11 @@ class ProcessTarget:
             self.record(history.ServerOpened(t=self.now))
             self.settle()
 
+    def release_rows(self) -> None:
+        """Give back the locks that hold it after it has stored a failure: from here on it is not held there."""
+        if self.backends.holds_rows:
+            self.backends.unlock()
+
     def settle(self, *, kick: bool = True) -> None:
         """Serve it until it has settled, or has ended after it was asked to; record what came of it.
 
@@ -236,20 +243,34 @@ class ProcessTarget:
                 Settling(self, life).settle(kick=kick)
 
     def move_time(self, seconds: float) -> None:
-        """Move the history's clock on, and the due times back by as much.
+        """Move the history's clock on, and let the dispatcher have the tasks that are due by then.
 
         A task that the dispatcher has locked for its own use is left alone.
         """
-        before = self.clock.whole_offset
+        self._observe()
         self.clock.move(seconds)
-        self.journal.due_offset = self.clock.whole_offset
-        if moved := self.clock.whole_offset - before:
-            self.journal.connection.execute(
-                "UPDATE taskretries SET retry_at = greatest(retry_at - %s, 0) WHERE id IN"
-                " (SELECT id FROM taskretries FOR UPDATE SKIP LOCKED)",
-                [moved],
-            )
+        self._release()
         self.record(history.TimeMoved(t=self.now, seconds=seconds))
+
+    def wait_out(self, seconds: float) -> None:
+        """Let so much real time pass, sending nothing but one sentinel before; what falls due is to be run by itself."""
+        life = self._life
+        if life is None or life.held:
+            self.move_time(seconds)
+            return
+        self._observe()
+        began = self.now
+        with self.clock.running():
+            self.parking.release(until=math.inf)
+            with self._driving(life):
+                Settling(self, life).wait_out(seconds)
+        self._observe()
+        self.record(history.TimeMoved(t=self.now, seconds=self.now - began))
+
+    @property
+    def ahead(self) -> float:
+        """By how many seconds the dispatcher's clock, which ``retry_at`` is read by, is ahead of the story's."""
+        return time.time() - self.now
 
     def next_due(self) -> float | None:
         """Return when the next stored task is due, on the history's clock."""
@@ -284,6 +305,8 @@ class ProcessTarget:
         if life.stopping and not life.ending:
             raise AskedToStop
         arrived = self.exchange.pump(min(seconds, TICK))
+        if self.parking.expects and not (self.clock.is_running or self.backends.holds):
+            self.parking.park()
         if not life.stopping and life.child.exited:
             self._ended(life)
             raise LifeGone
@@ -341,9 +364,6 @@ class ProcessTarget:
                 self._ended(life)
                 raise LifeGone
         self._ever_connected = True
-        for name, hello in self.exchange.hellos.items():
-            if hello.task_name:
-                self.journal.task_names[hello.task_name] = name
         life.quiet = max(hello.quiet_ms for hello in self.exchange.hellos.values()) / 1000
 
     def _await_end(self, life: Life) -> None:
@@ -372,7 +392,7 @@ class ProcessTarget:
         if not self._ever_connected:
             raise errors.EnvironmentFailedError(
                 f"{self._shown_command} ended with exit status {life.child.exit_status} before any of its recorders had "
-                f"connected. {self._last_words(life)}"
+                f"connected. {FOREGROUND if life.child.exit_status == 0 else ''}{self._last_words(life)}"
             )
         self._observe()
         message = next((line for line in reversed(life.child.output) if line.strip()), "")
@@ -395,7 +415,7 @@ class ProcessTarget:
             self.backends.unlock()
 
     def _lost(self, life: Life) -> None:
-        life.up = False
+        life.up, life.lost = False, True
         self.silence.clear()
 
     def _last_words(self, life: Life) -> str:
@@ -407,11 +427,24 @@ class ProcessTarget:
         return f"the dispatcher ({shlex.join(self._program.command)})"
 
     def _observe(self) -> None:
+        if self.journal.blind:
+            return
         self.sentinels.forget_tasks()
+        if not self.clock.is_running:
+            self.parking.park()
+            self._release()
         self.journal.changed()
         self.journal.observe()
+        self.parking.observed(self.journal.tasks)
+
+    def _release(self) -> None:
+        """Let it have what is due, unless a call is open: what it works on may be a task."""
+        if not self.journal.blind and (self._life is None or not self._life.in_call):
+            self.parking.release()
 
     def _committed(self, commit: history.Commit) -> None:
+        tasks = [row for row in commit.rows if row.table == "taskretries" and row.change == "inserted"]
+        self.parking.inserted(int(row.id) for row in tasks)
         if self._life is not None and self._life.up:
             self.silence.committed(commit, interested(self._life.behaviours, self._life.behaviours))
 

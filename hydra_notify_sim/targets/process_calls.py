@@ -46,6 +46,7 @@ class CallHandler:
             target.exchange.answer(arrived, None)
             return
         life.handled += 1
+        life.in_call = True
         plugin, hook = arrived.plugin, arrived.call.hook
         # The dispatcher waits: what the rows show now is what it has done before this call.
         target.observe()
@@ -86,6 +87,7 @@ class CallHandler:
         if failure is None:
             target.calls.returned(number)
         else:
+            target.parking.fails(plugin)
             target.calls.raised(number, failure)
         return failure
 
@@ -105,16 +107,22 @@ class CallHandler:
         stored = (
             self._tasks() if holding.failure is not None and target.points.waits_for("after_store") else None
         )
+        if stored is not None and holding.builds:
+            # Else what it does next, such as clearing the mark, may be done before it can be killed here.
+            target.backends.lock(holding.builds, tasks=False)
         waits = holding.last and target.points.waits_for("before_wait")
         if waits and not target.backends.lock_tasks():
             waits = False
             target.points.cannot["before_wait"] = "the dispatcher itself holds a lock on taskretries"
+        life.in_call = False
         target.exchange.answer(holding.arrived, holding.failure)
         if waits:
             self._before_wait(life)
-        if stored is not None and self._comes_true(lambda: self._tasks() != stored):
-            target.observe()
-            self._reach(life, "after_store", plugin, hook)
+        if stored is not None:
+            if self._comes_true(lambda: self._tasks() != stored):
+                target.observe()
+                self._reach(life, "after_store", plugin, hook)
+            target.backends.unlock()
         if (
             clears
             and target.points.waits_for("after_clear")

@@ -1,24 +1,40 @@
-"""The clock of a run whose dispatcher is a process: real time, and what the scenario has moved on."""
+"""The clock of a run whose dispatcher is a process: it stands still but for what the story moves it.
 
-import math
+How long the harness, the machine and the dispatcher take is no part of the story. The dispatcher under test sees real
+time; what it writes of the future is moved accordingly (`hydra_notify_sim.targets.parking`).
+"""
+
+import contextlib
 import time
+from collections.abc import Iterator
 
 
 class ProcessClock:
-    """Real time and an offset; the dispatcher under test sees real time only."""
+    """The time at which the run began, and what the story has moved on."""
 
     def __init__(self) -> None:
-        self._offset = 0.0
+        self._now = float(int(time.time()))
+        self._since: float | None = None
 
     def now(self) -> float:
         """Return Unix seconds."""
-        return time.time() + self._offset
+        running = 0.0 if self._since is None else time.monotonic() - self._since
+        return self._now + running
 
     def move(self, seconds: float) -> None:
         """Move on."""
-        self._offset += seconds
+        self._now += seconds
 
     @property
-    def whole_offset(self) -> int:
-        """The offset in whole seconds, rounded up: ``retry_at`` holds no fractions, and what is due must be due."""
-        return math.ceil(self._offset)
+    def is_running(self) -> bool:
+        """Whether it runs at present."""
+        return self._since is not None
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Let it run as real time does."""
+        self._since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._now, self._since = self.now(), None

@@ -48,6 +48,8 @@ class Life:
     ending: bool = False
     """Whether its end is being waited for."""
     held: int = 0
+    in_call: bool = False
+    """Whether a call of a scenario's plugin is open."""
     handled: int = 0
     """Calls of the scenario's plugins so far."""
     scanned: int = 0
@@ -56,6 +58,8 @@ class Life:
     """Seconds of silence that it takes to be sure that this dispatcher has settled."""
     given_up: bool = False
     """Whether it did not settle the last time: it is not waited for as long again."""
+    lost: bool = False
+    """Whether it has lost its connections at some time."""
     stalls: bool = False
     """Whether it once went on only when it was kicked, while it was up."""
     delivery: Delivery | None = None

@@ -57,4 +57,9 @@ class Sentinels:
 
     def forget_tasks(self) -> None:
         """Delete the tasks that calls for sentinels have left, where a connection was lost in one."""
-        self._journal.connection.execute("DELETE FROM taskretries WHERE pluginname = %s", [messages.SENTINEL])
+        self._journal.connection.execute("DELETE FROM taskretries WHERE pluginname = %s", [self.stored_as])
+
+    @property
+    def stored_as(self) -> str:
+        """The name under which tasks of plugin ``sentinel`` are stored."""
+        return self._journal.stored_as(messages.SENTINEL)

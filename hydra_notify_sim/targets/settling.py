@@ -15,7 +15,9 @@ QUIET_DEADLINE = 10.0
 SETTLE_DEADLINE = 300.0
 """Seconds after which it has not settled, though calls keep coming."""
 UP_DEADLINE = 30.0
-"""Seconds without any call in which it must be up after a start, or again after a lost connection."""
+"""Seconds without any call in which it must be up after a start."""
+RECONNECT_DEADLINE = 15.0
+"""Seconds without any call in which it must be up again after a lost connection (L-reconnect)."""
 SILENCE_DEADLINE = 3.0
 """Seconds in which it must go on by itself with what arrived while it was busy (L-no-stall)."""
 KICK_EVERY = 0.2
@@ -59,9 +61,11 @@ class Settling:
             return
         watch = self._has_gone_task()
         reason = self._work()
+        # Whether it burns its processor is looked at again only where that is judged.
+        look = watch or not life.given_up
         life.given_up = bool(reason)
         if reason:
-            self._not_settled(reason)
+            self._not_settled(reason, look=look)
         elif watch and self._is_busy():
             target.record(
                 history.NotSettled(
@@ -71,6 +75,23 @@ class Settling:
         else:
             target.record(history.Settled(t=target.now))
         target.silence.clear()
+
+    def wait_out(self, seconds: float) -> None:
+        """Let real time pass; then wait, in silence still, for what has fallen due and is not run."""
+        target, life = self._target, self._life
+        self._confirmed()  # It has seen when its tasks are due; from here on nothing is sent.
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            target.pump(life, left)
+        self._quiet_since = time.monotonic()
+        while self._due():
+            target.pump(life, TICK)
+            self._note_progress()
+            if time.monotonic() - self._quiet_since > SILENCE_DEADLINE * target.patience:
+                self._not_settled(
+                    f"{self._due()} tasks are due, and it does not run them by itself", look=True
+                )
+                return
 
     def _work(self) -> str:
         """Wait until it has settled; return why not, or nothing."""
@@ -139,7 +160,7 @@ class Settling:
     def _due(self) -> int:
         row = self._target.journal.connection.execute(
             "SELECT count(*) FROM taskretries WHERE retry_at <= %s AND pluginname <> %s",
-            [int(time.time()), messages.SENTINEL],
+            [int(time.time()), self._target.sentinels.stored_as],
         ).fetchone()
         return int(row[0]) if row is not None else 0
 
@@ -153,7 +174,9 @@ class Settling:
             return True
         if target.silence.wanted or not kick:
             owed = target.silence.open()
-            self._not_settled(f"{owed} calls are owed, and it waits for another notification first")
+            self._not_settled(
+                f"{owed} calls are owed, and it waits for another notification first", look=True
+            )
         target.silence.wanted = False
         if kick:
             target.record(history.Kicked(t=target.now))
@@ -187,10 +210,10 @@ class Settling:
         ]
         found = self._target.journal.connection.execute(
             "SELECT pluginname, channel FROM taskretries WHERE retry_at <= %s AND pluginname <> %s",
-            [int(time.time()), messages.SENTINEL],
+            [int(time.time()), self._target.sentinels.stored_as],
         )
-        names = self._target.journal.task_names
-        return any(f"{names.get(plugin, plugin)} {channel}" not in hooks for plugin, channel in found)
+        name = self._target.journal.plugin
+        return any(f"{name(plugin)} {channel}" not in hooks for plugin, channel in found)
 
     def _is_busy(self) -> bool:
         before, began = self._life.child.cpu_seconds(), time.monotonic()
@@ -201,15 +224,17 @@ class Settling:
             return False
         return (after - before) / (time.monotonic() - began) >= BUSY_SHARE
 
-    def _not_settled(self, reason: str) -> None:
-        busy = self._is_busy()
+    def _not_settled(self, reason: str, *, look: bool) -> None:
+        busy = look and self._is_busy()
         self._target.observe()
         self._target.record(history.NotSettled(t=self._target.now, reason=reason, busy=busy))
 
     def _out_of_time(self) -> bool:
         self._note_progress()
         now = time.monotonic()
-        quiet = (QUIET_DEADLINE if self._life.up else UP_DEADLINE) * self._patience
+        life = self._life
+        deadline = QUIET_DEADLINE if life.up else RECONNECT_DEADLINE if life.lost else UP_DEADLINE
+        quiet = deadline * self._patience
         return now > self._until or now - self._quiet_since > quiet
 
     def _note_progress(self) -> None:

@@ -29,6 +29,10 @@ class Target(Protocol):
     """Called with a plugin's name when its call is held; returns when the plugin is released."""
 
     @property
+    def ahead(self) -> float:
+        """By how many seconds the dispatcher's clock, which ``retry_at`` is read by, is ahead of the story's."""
+
+    @property
     def alive(self) -> bool:
         """Whether a process of the dispatcher exists."""
 
@@ -57,11 +61,17 @@ class Target(Protocol):
     def server_opened(self) -> None:
         """Say that the server lets the dispatcher in again."""
 
+    def release_rows(self) -> None:
+        """Give back what the harness holds in the database to hold the dispatcher at a point: others will write now."""
+
     def settle(self) -> None:
         """Let it work until it has settled, and record that; does nothing while it is held or not alive."""
 
     def move_time(self, seconds: float) -> None:
         """Move the clock on and record it; nothing is played."""
+
+    def wait_out(self, seconds: float) -> None:
+        """Let so much real time pass, sending nothing; what falls due meanwhile is to be run without being told."""
 
     def next_due(self) -> float | None:
         """Return when the next stored task is due, on the history's clock."""

@@ -79,6 +79,58 @@ def test_what_is_wrong_in_the_file_is_told_with_its_place(tmp_path: Path, text: 
     assert says in str(error.value)
 
 
+UPSTREAM_STORY = str(Path(SCENARIO).parent / "upstream" / "hn-first-success-clears.yaml")
+
+
+def upstream(tmp_path: Path, story: str, dispatcher: str, *options: str) -> tuple[int, dict[str, object]]:
+    report = tmp_path / "report.json"
+    arguments = ["replay", story, "--dispatcher", dispatcher, "--profile", "upstream", "--json", str(report)]
+    code = main([*arguments, "--out", str(tmp_path / "upstream"), *options])
+    return code, json.loads(report.read_text(encoding="utf-8"))
+
+
+def test_profile_upstream_knows_what_a_quirk_breaks(tmp_path: Path) -> None:
+    code, report = upstream(tmp_path, UPSTREAM_STORY, BAD)
+    assert code == 0
+    assert set(known_in(report).values()) == {"hn-first-success-clears"}
+
+
+@pytest.mark.parametrize(
+    ("story", "dispatcher", "promise"),
+    [
+        # A quirk loses builds in crashes; this one forgets them while it is down.
+        ("substituted-while-down", "never-scans", "B-at-least-once"),
+        # A quirk starves tasks behind one whose plugin is gone; here nobody is gone.
+        ("a-502-is-retried", "retries-at-once", "R-backoff"),
+        # A quirk leaves marks where nobody is interested; here somebody is.
+        ("a-day-without-trouble", "never-clears", "B-clear"),
+    ],
+)
+def test_profile_upstream_does_not_know_the_same_promise_broken_otherwise(
+    tmp_path: Path, story: str, dispatcher: str, promise: str
+) -> None:
+    file = str(Path(SCENARIO).with_name(f"{story}.yaml"))
+    code, report = upstream(tmp_path, file, f"known-bad:{dispatcher}")
+    assert code == 1
+    (scenario,) = report["scenarios"]  # type: ignore[misc]  # JSON
+    violated = {one["promise"] for one in scenario["verdicts"] if one["verdict"] == "violated"}
+    assert promise in violated
+
+
+def test_a_quirk_that_its_story_does_not_find_any_more_fails_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, report = upstream(tmp_path, UPSTREAM_STORY, "reference")
+    assert code == 1
+    assert report["summary"]["outlived"] == ["hn-first-success-clears"] * 2  # type: ignore[index]  # JSON
+    assert "Take it out of the scenario's `known`" in capsys.readouterr().out
+    assert main(["check", str(tmp_path / "upstream")]) == 1
+    assert main(["check", "--profile", "strict", str(tmp_path / "upstream")]) == 0
+    assert upstream(tmp_path, UPSTREAM_STORY, "reference", "--known-lenient")[0] == 0
+    never_cleared = UPSTREAM_STORY.replace("first-success-clears", "never-cleared")
+    assert upstream(tmp_path, never_cleared, "reference")[0] == 0
+
+
 def test_upstream_is_such_a_list_and_says_each_once() -> None:
     ids = [(one.id, one.promise) for one in UPSTREAM]
     assert len(ids) == len(set(ids))

@@ -254,6 +254,38 @@ def test_a_crash_after_it_wrote_finds_what_it_wrote(play: Play, point: str) -> N
     assert point != "after_clear" or play.marks() == []
 
 
+def test_after_it_has_stored_a_failure_it_is_held_before_it_clears_the_mark(play: Play) -> None:
+    play.behaviours["beta"].raises = raises_first(1)
+    play.start()
+    build = play.build()
+
+    def crash_once_it_waits() -> None:
+        until = time.monotonic() + 30
+        while not play.target.backends.wait_for_lock():
+            assert time.monotonic() < until
+        play.target.crash()
+
+    play.arm("after_store", None, crash_once_it_waits)
+    play.finish(build)
+    assert play.marks() == [build]
+    assert [(task.plugin, task.attempts) for task in play.journal.tasks] == [("beta", 1)]
+
+
+def test_whoever_writes_while_it_is_held_after_a_failure_waits_for_no_lock_of_ours(play: Play) -> None:
+    play.behaviours["beta"].raises = raises_first(1)
+    play.start()
+    build, other = play.build(), play.build()
+
+    def write() -> None:
+        play.target.release_rows()
+        play.connection.execute("SET lock_timeout = '10s'; UPDATE builds SET priority = 1 WHERE finished = 1")
+        play.finish(other)
+
+    play.arm("after_store", None, write)
+    play.finish(build)
+    assert play.calls("alpha") == play.calls("beta") == 2
+
+
 def test_after_one_call_and_before_the_next_the_mark_is_still_there(play: Play) -> None:
     play.start()
     build = play.build()
@@ -392,6 +424,56 @@ def test_a_dispatcher_that_stalls_is_found(database: Database, kick: bool, monke
         play.target.settle(kick=kick)
         assert play.verdict("L-no-stall") == "violated"
         assert play.calls("alpha") == (2 if kick else 1)
+
+
+class OnlyWhenWoken(core.Dispatcher):
+    """Looks for stored tasks only when something arrives."""
+
+    def _patience(self, patience: float) -> float:
+        del patience
+        return 3600.0
+
+
+def test_a_dispatcher_that_retries_only_when_woken_is_found(database: Database, monkeypatch: Any) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+
+    def make(*args: Any, **kwargs: Any) -> ProcessTarget:
+        target = ProcessTarget.reference(*args, patience=0.3, **kwargs)
+        words = target._program.command
+        target._program = Program(
+            tuple("test_process_target:OnlyWhenWoken" if w.endswith("core:Dispatcher") else w for w in words)
+        )
+        return target
+
+    for play in playing(database, make):
+        play.behaviours["alpha"].raises = raises_first(1)
+        play.start()
+        play.notify("build_queued", str(play.build()))
+        play.target.settle()
+        play.target.wait_out(3)
+        assert play.calls("alpha", "build_queued") == 1
+        assert play.verdict("R-backoff") == "violated"
+        play.target.settle()
+        assert play.calls("alpha", "build_queued") == 2
+
+
+def test_a_task_stays_parked_however_long_the_harness_takes(play: Play) -> None:
+    """Three seconds of real time pass between the failure and the story's next step; the story's clock stands still."""
+    play.behaviours["alpha"].raises = raises_first(1)
+    play.start()
+    play.notify("build_queued", str(play.build()))
+    play.target.settle()
+    (before,) = play.journal.tasks
+    until = time.monotonic() + 3
+    while time.monotonic() < until:
+        play.target.settle()
+    assert play.journal.tasks == (before,)
+    assert play.calls("alpha", "build_queued") == 1
+    assert before.due - play.clock.now() == 2
+    play.target.move_time(2)
+    play.target.settle()
+    assert play.calls("alpha", "build_queued") == 2
+    assert play.violated() == []
 
 
 def test_after_its_backends_are_terminated_it_listens_and_scans_again(play: Play) -> None:

@@ -152,6 +152,83 @@ def test_a_child_of_its_own_is_killed_with_it(make: Make) -> None:
     assert gone(int(line.split()[1]))
 
 
+FORKS = """
+import time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        print("daemon", os.getpid(), flush=True)
+        {work}
+        while True: signal.pause()
+    os._exit(0)
+os.wait()
+{parent}
+"""
+
+
+def daemon_of(target: ProcessTarget) -> int:
+    line = next(line for line in target.log() if line.startswith("daemon"))
+    return int(line.split()[1])
+
+
+def test_one_that_goes_into_the_background_is_told_to_stay_and_killed(make: Make) -> None:
+    target = make(FORKS.format(work="pass", parent="sys.stdin.close(); sys.exit(0)"))
+    with pytest.raises(
+        errors.EnvironmentFailedError, match=r"exit status 0 before any.*stay in the foreground"
+    ):
+        start(target)
+    assert not target.alive
+    for pid in [int(line.split()[1]) for line in target.log() if line.startswith("daemon")]:
+        assert gone(pid)
+
+
+def test_a_daemon_that_has_left_the_process_group_is_killed_with_it(make: Make) -> None:
+    target = make(
+        FORKS.format(work="connections = connect_all()", parent="while True: signal.pause()"), patience=0.06
+    )
+    start(target)
+    assert target.alive
+    target.crash()
+    assert gone(daemon_of(target))
+
+
+def test_one_that_floods_its_output_is_drained_and_its_last_lines_kept(make: Make) -> None:
+    target = make(
+        "for n in range(200): print(str(n) * 20_000)\n"
+        "for n in range(3000): print('line', n)\n"
+        "sys.exit('no more')"
+    )
+    with pytest.raises(
+        errors.EnvironmentFailedError, match=r"exit status 1(.|\n)*line 2999(.|\n)*no more"
+    ) as caught:
+        start(target)
+    assert "line 2970" not in str(caught.value)
+    assert len(target.log()) <= 2_000
+    assert max(map(len, target.log())) <= 4_096
+
+
+def test_sigterm_goes_to_the_process_alone_and_what_it_leaves_behind_is_killed(make: Make) -> None:
+    target = make(
+        "import subprocess\n"
+        'code = \'import signal; signal.signal(15, lambda *_: print("child was told", flush=True)); '
+        'print("ready", flush=True)\\nwhile True: signal.pause()\'\n'
+        "other = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, text=True)\n"
+        "other.stdout.readline()\n"
+        "print('child', other.pid, flush=True)\n"
+        "signal.signal(signal.SIGTERM, lambda *_: os._exit(0))\n"
+        "connections = connect_all()\n"
+        "while True: signal.pause()",
+        patience=0.06,
+    )
+    start(target)
+    target.stop()
+    stopped = [record for record in target.journal.history if isinstance(record, history.Stopped)]
+    assert [(record.exit_status, record.in_time) for record in stopped] == [(0, True)]
+    assert not any("child was told" in line for line in target.log())
+    line = next(line for line in target.log() if line.startswith("child"))
+    assert gone(int(line.split()[1]))
+
+
 @pytest.mark.parametrize(
     ("program", "message"),
     [
@@ -235,3 +312,4 @@ def test_the_environment_is_that_of_the_protocol(make: Make, database: Database)
     assert environment["HYDRA_DBI"].startswith("dbi:Pg:dbname=")
     assert environment["HYDRA_CONFIG"].startswith(str(target._directory))
     assert environment["HYDRA_NOTIFY_SIM_SOCKET"].startswith(str(target._directory))
+    assert Path(environment["HYDRA_NOTIFY_SIM_SOCKET"]).stat().st_mode & 0o777 == 0o600

@@ -413,6 +413,37 @@ def test_b_clear_own_violated(solo: Any, *, same_second: bool) -> None:
     assert "it cleared the mark of a later one (succeeded" in judged.why["B-clear-own"]
 
 
+def test_b_clear_own_is_not_what_the_later_outcomes_own_event_breaks(story: Any) -> None:
+    """It clears after its first plugin; the older outcome's event is over."""
+    story.start()
+    story.finish(5, status="failed")
+    for plugin in ("github", "chat"):
+        story.call(plugin, "build_finished", 5)
+    story.restart(5)
+    story.finish(5)
+    story.call("github", "build_finished", 5)
+    story.clear(5)
+    story.call("chat", "build_finished", 5)
+    story.settle()
+    assert story.judge().violated == {"B-clear-after"}
+
+
+def test_b_clear_own_is_not_broken_by_an_event_that_was_settled(story: Any) -> None:
+    """Somebody else's plugin was called for the later outcome, and its mark cleared, before any of ours."""
+    story.start()
+    story.finish(6, 5, status="failed")
+    for plugin in ("github", "chat"):
+        story.call(plugin, "build_finished", 6, 5)
+    story.restart(5)
+    story.clear(6)
+    story.settle()
+    story.finish(5)
+    story.clear(5)
+    story.deliver("build_finished", 5)
+    story.settle()
+    assert story.judge().violated == {"B-clear-after"}
+
+
 def test_b_clear_own_a_failed_older_outcome_gives_no_right_to_the_later_mark(solo: Any) -> None:
     solo.start()
     solo.finish(5, status="failed")

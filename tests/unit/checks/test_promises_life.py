@@ -117,6 +117,25 @@ def test_l_no_stall_violated(story: Any) -> None:
     assert judged["L-no-stall"].records == (sent, end)
 
 
+def test_l_no_stall_held_by_what_was_delivered_before_a_kick(story: Any) -> None:
+    story.start()
+    sent = story.notify("build_queued", "6", busy=True)
+    story.deliver("build_queued", 6)
+    story.add(history.Kicked)
+    story.settle()
+    assert story.judge()["L-no-stall"].records == (sent,)
+
+
+def test_l_no_stall_is_not_exercised_where_one_plugin_was_called_after_a_kick(story: Any) -> None:
+    story.start()
+    story.notify("build_queued", "6", busy=True)
+    story.call("github", "build_queued", 6)
+    story.add(history.Kicked)
+    story.call("chat", "build_queued", 6)
+    story.settle()
+    assert story.judge()["L-no-stall"].verdict == "not_exercised"
+
+
 def test_l_no_stall_is_not_exercised_after_a_kick(story: Any) -> None:
     story.start()
     story.notify("build_queued", "6", busy=True)
