@@ -359,19 +359,18 @@ class Deliveries:
         """Close a call that was cut off."""
         return self.calls.pop(record.call, None)
 
-    def given_up(self, plugin: str, event: channels.Event) -> None:
-        """Take in that a task was dropped as the contract allows."""
-        self.ledger.given_up(plugin, event)
+    def deleted_by_person(self, plugin: str, event: channels.Event, *, retried: bool, inserted: bool) -> None:
+        """Take in that a person has deleted a task.
 
-    def deleted_by_person(self, plugin: str, event: channels.Event, *, retried: bool) -> None:
-        """Take in that a person has deleted a task; ``retried``: a call that has returned may have been its retry."""
+        ``retried``: a call that has returned may have been its retry; ``inserted``: a person had inserted it, too.
+        """
         # A task whose retry has begun is the cause of that call, and answers for no emission beside it.
         begun = retried or any(
             (call.plugin, call.event, call.booking.cause) == (plugin, event, "retry")
             for call in self.calls.values()
         )
         if not begun:
-            self.ledger.given_up(plugin, event)
+            self.ledger.given_up(plugin, event, inserted=inserted)
         self.failures.deleted_by_person((plugin, event))
 
     # The dispatcher is lost, or begins

@@ -51,7 +51,12 @@ class Failures:
                 del self._open[failed]
 
     def observed(self, number: int) -> None:
-        """Judge what the dispatcher left behind when it was lost."""
+        """Take in what is stored by now; judge what the dispatcher left behind when it was lost."""
+        for failed, failure in list(self._open.items()):
+            if self._was_stored(failed, failure):
+                # From here on the task may be retried and deleted.
+                self.findings.exercise("R-stored", failure.raised)
+                del self._open[failed]
         lost = self.world.phase in {"down", "closed"} or self.world.reconnecting
         if not lost or not self._open:
             return

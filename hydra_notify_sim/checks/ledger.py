@@ -287,13 +287,18 @@ class Ledger:
             balance.failed += 1
             self._failing[plugin, event] = None
 
-    def given_up(self, plugin: str, event: channels.Event) -> None:
-        """Book that a task was dropped as the contract allows, or deleted by a person."""
+    def given_up(self, plugin: str, event: channels.Event, *, inserted: bool) -> None:
+        """Book that a task was dropped as the contract allows, or deleted by a person.
+
+        ``inserted``: a person had inserted it, so neither a failure nor an emission stands behind it.
+        """
         account = self.accounts.get(event)
         if account is None:
             return
         balance = account.balance(plugin)
         balance.rights = max(0, balance.rights - 1)
+        if inserted:
+            return
         if balance.failed:
             balance.failed -= 1
         else:

@@ -46,9 +46,15 @@ class Outcomes:
             self._main_is_unfinished(build)
         for outcome in record.outcomes:
             self._finished(number, outcome)
+        finished = {outcome.build for outcome in record.outcomes}
         for row in record.rows:
-            if row.table == "builds" and row.change == "deleted" and (build_id := row_id(row)) is not None:
+            build_id = row_id(row) if row.table == "builds" else None
+            if build_id is None:
+                continue
+            if row.change == "deleted":
                 self._deleted(build_id)
+            elif row.change == "inserted" and build_id not in finished:
+                self._main_is_unfinished(build_id)
         for notification in record.notifications:
             if notification.channel == "build_finished":
                 self._notified(number, notification)

@@ -26,6 +26,8 @@ class Retries:
         self._given_up = given_up
         self._by_person: dict[int, str] = {}
         """Task id to what a person did with it."""
+        self._inserted: set[int] = set()
+        """Ids of the tasks that a person has inserted, as long as they are stored."""
         self._succeeded: dict[Key, list[int]] = {}
         """Records of the calls that returned and may have been the retry of a stored task."""
         self._failed: dict[Key, list[tuple[int, float]]] = {}
@@ -43,6 +45,8 @@ class Retries:
         for row in record.rows:
             if row.table == "taskretries" and (id_ := row_id(row)) is not None:
                 self._by_person[id_] = row.change
+                if row.change == "inserted":
+                    self._inserted.add(id_)
                 task = self.world.tasks.get(id_)
                 event = self.world.task_event(task) if task is not None else None
                 if row.change == "deleted" and task is not None and event is not None:
@@ -180,6 +184,8 @@ class Retries:
 
     def _went(self, number: int, task: history.Task) -> None:
         event = self.world.task_event(task)
+        inserted = task.id in self._inserted
+        self._inserted.discard(task.id)
         by_person = self._by_person.pop(task.id, "") == "deleted"
         if event is None:
             if not by_person:
@@ -189,25 +195,25 @@ class Retries:
         succeeded, failed = self._succeeded.get(key), self._failed.get(key)
         self.deliveries.ledger.task_went(*key, succeeded=bool(succeeded))
         if by_person:
-            self.deliveries.deleted_by_person(*key, retried=bool(succeeded))
+            self.deliveries.deleted_by_person(*key, retried=bool(succeeded), inserted=inserted)
             self._given_up(*key)
         elif succeeded:
             succeeded.pop()
         elif task.attempts >= LAST_ATTEMPT - 1 and failed:
             failed.pop()
             self._drop("R-backoff", number)
-            self._give_up(*key)
+            self._give_up(*key, inserted=inserted)
         elif not self.world.has_hook(task.plugin, event.channel):
             self._drop("R-gone-plugin", number)
-            self._give_up(*key)
+            self._give_up(*key, inserted=inserted)
         else:
-            self._vanished(number, task, event)
+            self._vanished(number, task, event, inserted=inserted)
 
-    def _give_up(self, plugin: str, event: channels.Event) -> None:
-        self.deliveries.given_up(plugin, event)
+    def _give_up(self, plugin: str, event: channels.Event, *, inserted: bool) -> None:
+        self.deliveries.ledger.given_up(plugin, event, inserted=inserted)
         self._given_up(plugin, event)
 
-    def _vanished(self, number: int, task: history.Task, event: channels.Event) -> None:
+    def _vanished(self, number: int, task: history.Task, event: channels.Event, *, inserted: bool) -> None:
         what = self.world.event(event)
         if isinstance(event, channels.BuildFinished) and event.build in self.world.unfinished:
             if event.dependents:
@@ -218,12 +224,12 @@ class Retries:
                     "it was dropped.",
                     [number],
                 )
-            self._give_up(task.plugin, event)
+            self._give_up(task.plugin, event, inserted=inserted)
             return
         if task.attempts >= LAST_ATTEMPT - 1:
             # The last attempt failed without a call: a row was missing.
             self._drop("R-backoff", number)
-            self._give_up(task.plugin, event)
+            self._give_up(task.plugin, event, inserted=inserted)
             return
         failures = self._failed.pop((task.plugin, event), [])
         promise = "R-backoff" if failures else "R-stored"

@@ -170,6 +170,11 @@ class Sheet:
         }[self.settings.kind]
         all_ = "" if self.interrupted else "all "
         text = f"Tried {all_}{found.tried} {what} of {scenarios}: {found.violated} broke a promise."
+        if found.played < found.tried:
+            text += (
+                f" {found.played} were played: where nothing was written, called or asked between two points, "
+                "one play stands for both."
+            )
         if found.pruned:
             text += f" {found.pruned} further schedules were not played: neighbours in them touch nothing in common."
         return text
@@ -243,6 +248,7 @@ class Sheet:
             "scenarios": [self.scenarios[number][0].stem for number in sorted(found.scenarios)],
             "not_swept": list(self.left_out),
             "tried": found.tried,
+            "played": found.played,
             "pruned": found.pruned,
             "violated": found.violated,
             "broken": dict(found.broken),

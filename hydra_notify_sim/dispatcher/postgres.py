@@ -36,6 +36,12 @@ def connector(dsn: str) -> Connect:
     return connect
 
 
+LISTENING = "hydra-notify-sim dispatcher: listen"
+"""Application name of the connection that only listens."""
+QUERYING = "hydra-notify-sim dispatcher"
+"""Application name of the other one."""
+
+
 def close(connection: psycopg.Connection[Any]) -> None:
     """Close a connection: what a program of its own does with it."""
     connection.close()
@@ -69,9 +75,9 @@ class Session:
         """Open both anew; ``on_notify`` is told of what arrives while a statement runs."""
         self.close()
         self._on_notify = on_notify
-        self._listening = self._connect("hydra-notify-sim dispatcher: listen")
+        self._listening = self._connect(LISTENING)
         self._listening.add_notify_handler(on_notify)
-        self._querying = self._connect("hydra-notify-sim dispatcher")
+        self._querying = self._connect(QUERYING)
 
     def close(self) -> None:
         """Give both back."""
@@ -120,8 +126,7 @@ class PostgresInbox:
     @_loses_connection
     def listen(self, names: Sequence[str]) -> None:
         """Subscribe to all in one transaction."""
-        statements = sql.SQL("; ").join(sql.SQL("LISTEN {}").format(sql.Identifier(name)) for name in names)
-        self.session.listening.execute(statements)
+        self.session.listening.execute(_listen(tuple(names)))
 
     @_loses_connection
     def receive(self, timeout: float) -> list[ports.Received]:
@@ -283,6 +288,13 @@ class PostgresStore:
             for row in _as_rows(self._session.querying.execute(query, list(ids)), row_type):
                 return row
         raise ports.MissingRowError(f"{row_type.table} has no row {name}")
+
+
+@functools.cache
+def _listen(names: tuple[str, ...]) -> bytes:
+    return (
+        sql.SQL("; ").join(sql.SQL("LISTEN {}").format(sql.Identifier(name)) for name in names).as_bytes(None)
+    )
 
 
 def _as_rows(cursor: psycopg.Cursor[Any], row_type: type[_R]) -> list[_R]:

@@ -1,5 +1,6 @@
 """The server, the database and the connections that scenarios are played on, kept from one to the next."""
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import psycopg
 
 from hydra_notify_sim import database, errors
+from hydra_notify_sim.dispatcher import postgres
 
 
 class Environment:
@@ -16,7 +18,8 @@ class Environment:
     def __init__(self, prepared: database.Database) -> None:
         self.database = prepared
         self.connection: psycopg.Connection[Any] = prepared.connect("hydra-notify-sim harness")
-        self._free: list[psycopg.Connection[Any]] = []
+        self._free: dict[str, list[psycopg.Connection[Any]]] = {}
+        """Connections that a dispatcher gave back, by the name that it had them under."""
 
     def clean(self) -> None:
         """Make the database empty; a dispatcher of an earlier scenario is gone by now."""
@@ -35,8 +38,9 @@ class Environment:
 
     def connect(self, application_name: str) -> psycopg.Connection[Any]:
         """Hand out a connection for a dispatcher, one that is free if there is one."""
-        while self._free:
-            connection = self._free.pop()
+        free = self._free.setdefault(application_name, [])
+        while free:
+            connection = free.pop()
             if not connection.closed:
                 return connection
         return self.database.connect(application_name)
@@ -48,23 +52,25 @@ class Environment:
             if not idle or connection.closed:
                 connection.close()
                 return
-            connection.execute("UNLISTEN *")
-            connection.pgconn.consume_input()
-            while connection.pgconn.notifies():
-                pass
+            name = connection.info.parameter_status("application_name") or ""
+            if name == postgres.LISTENING:
+                connection.execute("UNLISTEN *")
+                connection.pgconn.consume_input()
+                while connection.pgconn.notifies():
+                    pass
         except psycopg.Error:
             connection.close()
             return
-        self._free.append(connection)
+        self._free.setdefault(name, []).append(connection)
 
     def own_backends(self) -> set[int]:
         """Return the backends of the harness's own connections, which no fault may end."""
-        ours = [self.connection, *self._free]
+        ours = [self.connection, *itertools.chain.from_iterable(self._free.values())]
         return {c.info.backend_pid for c in ours if not c.closed} | {self.database.control_pid}
 
     def forget_connections(self) -> None:
         """Give up every connection: the server takes them away."""
-        for connection in self._free:
+        for connection in itertools.chain.from_iterable(self._free.values()):
             connection.close()
         self._free.clear()
         self.connection.close()

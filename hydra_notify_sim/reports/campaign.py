@@ -57,10 +57,9 @@ class CampaignScreen:
             self._live.stop()
             self._live = None
 
-    def end(self, result: Result, examples: str, exit_code: int, unshrunk: bool = False) -> None:
+    def end(self, result: Result, examples: str, exit_code: int) -> None:
         """Print what it came to."""
         self.close()
-        del unshrunk
         self._replayed(result)
         for promise, count in result.tally.violations.items():
             first = result.tally.first[promise]
@@ -110,7 +109,8 @@ class CampaignScreen:
             self._say(f"Not exercised: {', '.join(missing)}")
 
     def _say(self, text: str, style: str = "") -> None:
-        self.console.print(Text(text, style=style), soft_wrap=True)
+        # A terminal would break lines in the middle of words; a file gets them whole.
+        self.console.print(Text(text, style=style), soft_wrap=not self.console.is_terminal)
 
 
 class _Console(Console):

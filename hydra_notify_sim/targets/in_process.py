@@ -2,8 +2,8 @@
 
 Every port call and every plugin call is a numbered point. At a point other actors play their steps in the same
 thread, on the stack of the dispatcher that is held there; a crash unwinds that stack with
-`ports.ProcessGone`. Every port call is a whole transaction, so a crash finds the connections idle: to the server
-one that goes is one that listens no more, and the next life is given the same two, which spares connecting.
+`ports.ProcessGone`. Every port call is a whole transaction, so a crash or a loss finds the connections idle: to the
+server one that goes is one that listens no more, and whoever connects next is given the same two, which spares connecting.
 """
 
 import logging
@@ -161,7 +161,7 @@ class InProcessTarget:
         life = self._life
         if life is not None and not life.held and not life.driving:
             if self._tasks_changed:
-                # What the heartbeat does in real time: somebody wrote tasks, or time has passed.
+                # What the heartbeat does in real time: somebody wrote tasks.
                 self._tasks_changed = False
                 life.dispatcher.wake()
             self._drive(life)
@@ -169,7 +169,6 @@ class InProcessTarget:
     def move_time(self, seconds: float) -> None:
         """Move the clock."""
         self.clock.move(seconds)
-        self._tasks_changed = True
         self._record(history.TimeMoved(t=self._now, seconds=seconds))
 
     def wait_out(self, seconds: float) -> None:

@@ -6,13 +6,16 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from hydra_notify_sim import scenario
-from hydra_notify_sim.engine import Options, events
+from hydra_notify_sim import history, scenario
+from hydra_notify_sim.engine import Options, environment, events, run
 from hydra_notify_sim.exploration import sweeps
+from hydra_notify_sim.scenario.write import to_yaml
+from hydra_notify_sim.targets import registry
 
 ROOT = Path(__file__).parents[2]
 DOCS = (ROOT / "docs" / "sweeps.md").read_text()
@@ -55,11 +58,36 @@ def swept(kind: sweeps.Kind, bound: int = 1, text: str = STORY) -> list[sweeps.T
 def test_every_point_is_crashed_at_once_and_the_reference_keeps_its_promises() -> None:
     as_written, *crashes = swept("crash")
     assert not as_written.variant.moves
-    points = [tried.variant.moves[0].point for tried in crashes]
+    moves = [tried.variant.moves[0] for tried in crashes]
+    points = [move.point + place for move in moves for place in range(1 + len(move.also))]
     assert points == list(range(1, len(points) + 1))
-    kinds = {tried.variant.moves[0].kind for tried in crashes}
+    kinds = {kind for move in moves for kind in (move.kind, *move.also)}
     assert {"before load", "after load", "before call", "after clear_marks", "after receive"} <= kinds
     assert all(tried.held and not tried.astray for tried in crashes)
+
+
+@pytest.mark.parametrize("kind", ["crash", "disconnect"])
+def test_one_play_stands_for_the_points_between_which_nothing_happened(kind: sweeps.Kind) -> None:
+    failing = STORY.replace("github: {hooks: [build_finished]}", "github: {raises: {first: 2}}")
+    bare = sweeps.bare(scenario.load_text(failing + "  - advance: 5s\n"))
+    alike = [tried.variant.moves[0] for tried in swept(kind, text=to_yaml(bare)) if tried.variant.moves]
+    with environment.opened(None, None, None) as opened:
+        runner = run.Runner(opened, registry.choose("reference"), Options())
+
+        def history_of(point: int, action: sweeps.Action) -> list[history.AnyRecord]:
+            with ExitStack() as put_away:
+                one = sweeps.told(bare, [sweeps.Move(point, action)])
+                stage = runner.set_up(Path("story.yaml"), one, "", put_away)
+                stage.player.play()
+            return [record for record in stage.written if not isinstance(record, history.PointReached)]
+
+        compared = 0
+        for move in alike:
+            expected = history_of(move.point, move.action) if move.also else []
+            for further in range(1, 1 + len(move.also)):
+                assert history_of(move.point + further, move.action) == expected
+                compared += 1
+    assert compared > 20
 
 
 def test_an_answer_is_lost_only_where_one_is_asked_for() -> None:
@@ -90,6 +118,10 @@ def test_every_pair_has_its_turn() -> None:
     firsts = {one.variant.moves[0].point for one in tried if len(one.variant.moves) == 1}
     assert {first for first, _ in pairs} == firsts
     assert all(first < second for first, second in pairs)
+    counted = sweeps.Matrix()
+    for one in tried:
+        counted.add(one)
+    assert counted.played == len(tried) - 1 < counted.tried
     assert all(one.held for one in tried)
 
 

@@ -1,5 +1,6 @@
 """What a sweep covered: action by kind of point, what held, and the first that broke."""
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -34,10 +35,12 @@ class Matrix:
     """Variants in which the harness's actors were asked for the impossible before any fault."""
     unreached: int = 0
     pruned: int = 0
+    played: int = 0
+    """Variants that were played: one stands for all at the points of `Move.also`."""
 
     @property
     def tried(self) -> int:
-        """Return how many variants were played, the stories as written not counted."""
+        """Return how many variants were tried, the stories as written not counted."""
         return sum(cell.tried for (action, _), cell in self.cells.items() if action != AS_WRITTEN)
 
     @property
@@ -48,20 +51,28 @@ class Matrix:
     def add(self, tried: Tried) -> None:
         """Count one result."""
         moves = tried.variant.moves
-        key = (" + ".join(move.action for move in moves), moves[-1].kind) if moves else (AS_WRITTEN, "")
-        cell = self.cells.setdefault(key, Cell())
-        cell.tried += 1
-        cell.astray += bool(tried.astray)
-        cell.failed += not tried.held
+        action = " + ".join(move.action for move in moves) or AS_WRITTEN
+        kinds = (moves[-1].kind, *moves[-1].also) if moves else ("",)
+        # Of pairs, each at one of the first points with each at one of the second.
+        times = math.prod(1 + len(move.also) for move in moves[:-1])
+        for kind in kinds:
+            self._count(self.cells.setdefault((action, kind), Cell()), tried, times)
+        times *= len(kinds)
+        self.scenarios.add(tried.variant.scenario)
+        self.played += bool(moves)
+        self.broken.update(dict.fromkeys(tried.broken, times))
+        self.violated += bool(tried.broken) * times
+        self.stopped += tried.error.startswith("stopped:") * times
+        self.errors += (bool(tried.error) and not tried.error.startswith("stopped:")) * times
+        self.unreached += tried.unreached * times
+        self.pruned += tried.pruned
+
+    def _count(self, cell: Cell, tried: Tried, times: int) -> None:
+        cell.tried += times
+        cell.astray += bool(tried.astray) * times
+        cell.failed += (not tried.held) * times
         if not tried.held and (cell.first is None or _order(tried) < _order(cell.first)):
             cell.first = tried
-        self.scenarios.add(tried.variant.scenario)
-        self.broken.update(tried.broken)
-        self.violated += bool(tried.broken)
-        self.stopped += tried.error.startswith("stopped:")
-        self.errors += bool(tried.error) and not tried.error.startswith("stopped:")
-        self.unreached += tried.unreached
-        self.pruned += tried.pruned
 
 
 def _order(tried: Tried) -> tuple[int, int, tuple[int, ...]]:

@@ -1,6 +1,6 @@
 """Plays one variant, judges it, and finds the variants that come after it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +43,8 @@ class Passed:
     kind: str
     begun: int
     """Steps that were begun by then."""
+    recorded: int
+    """Records of the history by then."""
 
 
 @dataclass(slots=True)
@@ -72,7 +74,7 @@ class Trier:
                 begun = stage.player.begun
 
                 def note(kind: str, _args: tuple[Any, ...]) -> None:
-                    passed.append(Passed(kind, len(begun)))
+                    passed.append(Passed(kind, len(begun), len(stage.written)))
 
                 stage.target.points.watch = note
                 played = stage.player.play()
@@ -95,12 +97,13 @@ class Trier:
         last = variant.moves[-1].point if variant.moves else 0
         if len(variant.moves) >= self.bound:
             return [], 0
+        further = [(number, point) for number, point in enumerate(passed, 1) if number > last]
         moves = [
-            Move(number, action, kind=point.kind)
-            for number, point in enumerate(passed, 1)
-            if number > last
-            for action in _actions(self.kind, point.kind)
+            move
+            for action in _ACTIONS[self.kind]
+            for move in _struck_once(action, [one for one in further if _can_strike(action, one[1].kind)])
         ]
+        moves.sort(key=lambda move: move.point)
         return [Variant(variant.scenario, (*variant.moves, move)) for move in moves], 0
 
     # Steps that are moved
@@ -147,12 +150,45 @@ class Trier:
         return found, pruned
 
 
-def _actions(kind: Kind, point: str) -> tuple[variants.Action, ...]:
-    if kind == "crash":
-        return ("crash",)
+_ACTIONS: dict[Kind, tuple[variants.Action, ...]] = {
+    "crash": ("crash",),
+    "disconnect": ("connection lost", "reply lost"),
+}
+
+
+def _can_strike(action: variants.Action, point: str) -> bool:
     # An answer can be lost only of what is about to be asked; at other points it is the next question's.
     asks = point.startswith("before ") and point not in {"before call", "before connect"}
-    return ("connection lost", "reply lost") if asks else ("connection lost",)
+    return asks or action != "reply lost"
+
+
+def _struck_once(action: variants.Action, points: Sequence[tuple[int, Passed]]) -> Iterator[Move]:
+    """Yield one move for each run of points at which the same comes of the action."""
+    run: list[tuple[int, Passed]] = []
+    for one in points:
+        if run and not _same(action, run[-1][1], one[1]):
+            yield _move(action, run)
+            run = []
+        run.append(one)
+    if run:
+        yield _move(action, run)
+
+
+def _same(action: variants.Action, point: Passed, following: Passed) -> bool:
+    """Tell whether an action leaves the same behind at a point and at the following one.
+
+    With a crash all that the dispatcher holds is gone, so what it has read makes no difference: only what it has
+    written or called does, and both are recorded. A lost connection it survives, and what it has read with it: there
+    it must have asked for nothing between the two. An answer is a different one at each point.
+    """
+    if point.recorded != following.recorded or action == "reply lost":
+        return False
+    return action == "crash" or point.kind.startswith("after ")
+
+
+def _move(action: variants.Action, run: Sequence[tuple[int, Passed]]) -> Move:
+    (number, first), *others = run
+    return Move(number, action, kind=first.kind, also=tuple(point.kind for _, point in others))
 
 
 def _told(error: Exception) -> str:

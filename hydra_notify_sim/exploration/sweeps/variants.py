@@ -51,6 +51,8 @@ class Move:
     """Of ``moved``: places of the steps in the bare story (`bare`), from 0."""
     kind: str = ""
     """Kind of the point, such as ``before load``."""
+    also: tuple[str, ...] = ()
+    """Kinds of the points right behind this one at which the same would come of it: one play stands for all."""
 
 
 @dataclass(frozen=True, slots=True)

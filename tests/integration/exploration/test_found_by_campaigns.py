@@ -56,6 +56,28 @@ story:
   - delete: {task: {}}
   - build: a
 """,
+    "a task that a person inserts and deletes before it is due, and an event like it": """
+given:
+  builds: {a: {}, b: {}}
+  plugins: {mail: {hooks: [build_started], holds: true}}
+story:
+  - dispatcher: start
+  - insert: {task: {plugin: mail, channel: build_started, payload: [a], due_in: 3s}}
+  - build: b
+  - delete: {task: {}}
+  - build: a
+""",
+    "a dependent of a build that is inserted, unfinished, between its notification and its turn": """
+given:
+  builds: {a: {}, b: {needs: [a]}, c: {row: later}}
+  plugins: {mail: {hooks: [step_finished, build_finished], holds: true}}
+story:
+  - dispatcher: start
+  - {finish: a, status: timed_out}
+  - restart: a
+  - notify: {channel: build_finished, payload: [c, b]}
+  - insert: {build: c}
+""",
     "a story that cannot go on, noticed in the middle of an event": """
 given:
   builds: {b: {}}

@@ -80,6 +80,28 @@ def test_r_stored_where_rows_are_seen_late(make_story: Any) -> None:
             assert not story.judge().violated
 
 
+def test_r_stored_where_the_task_is_seen_and_retried_before_it_has_settled(make_story: Any) -> None:
+    """A process whose plugins take so long that the retry falls due meanwhile: a campaign found it accused."""
+    story = make_story(in_process=False)
+    story.builds(5)
+    story.start()
+    story.notify("build_queued", "5")
+    failed = story.fail("github", "build_queued", 5, stored=False)
+    story.store("github", "build_queued", "5")
+    call = story.begin("chat", "build_queued", 5)
+    story.observe(force=True)
+    story.wait(2)
+    story.returned(call)
+    story.observe(force=True)
+    retry = story.begin("github", "build_queued", 5)
+    story.returned(retry)
+    story.drop(1)
+    story.settle()
+    judged = story.judge()
+    assert not judged.violated
+    assert failed in judged["R-stored"].records
+
+
 def test_r_stored_a_crash_right_after_the_failure_excuses(story: Any) -> None:
     story.start()
     story.notify("build_queued", "5")
