@@ -138,6 +138,13 @@ class _Names:
                 yield from self._released(here, step.release)
             case verbs.ExpectStep():
                 yield from self._expect(here, step.expect)
+            case verbs.Unknown():
+                if len(path) > 2:
+                    yield Finding(
+                        here,
+                        "an open place stands in the story itself, not under 'do' or 'repeat'",
+                        at_key=True,
+                    )
             case _ if isinstance(nicknames := getattr(step, step.verb), tuple):
                 for index, name in enumerate(nicknames):
                     yield from self._build((*here, index), name)
