@@ -85,7 +85,9 @@ class Tapped:
                 [first, number],
             )
         elif first != number:
-            self.findings.report(f"{what}, by two sessions: sent again by hand? (records {first} and {number})")
+            self.findings.report(
+                f"{what}, by two sessions: sent again by hand? (records {first} and {number})"
+            )
         if len(self._cached) > EVALUATIONS_KEPT:
             del self._cached[next(iter(self._cached))]
 

@@ -3,16 +3,16 @@
 import platform
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from hydra_notify_sim import __version__, errors, history, scenario
-from hydra_notify_sim.cli import ending, interruption
+from hydra_notify_sim.cli import ending, files, interruption
 from hydra_notify_sim.contract import channels
 from hydra_notify_sim.exploration.capture import recording, tap
+from hydra_notify_sim.exploration.capture import story as tales
 from hydra_notify_sim.reports import words
 
 OF_A_STORY = {
@@ -23,7 +23,13 @@ OF_A_STORY = {
     "plugins": "--plugin",
     "keep_names": "--keep-names",
 }
-OF_A_TAP = {"dsn": "--dsn", "out": "--out", "interval": "--interval", "length": "--for", "payloads": "--payloads"}
+OF_A_TAP = {
+    "dsn": "--dsn",
+    "out": "--out",
+    "interval": "--interval",
+    "length": "--for",
+    "payloads": "--payloads",
+}
 
 
 @click.command("capture")
@@ -59,12 +65,16 @@ OF_A_TAP = {"dsn": "--dsn", "out": "--out", "interval": "--interval", "length": 
     help="A plugin that should have told how the build ended, and never did.",
 )
 @click.option(
-    "--plugin", "plugins", metavar="NAME", multiple=True, help="A plugin that was installed; may be given several times."
+    "--plugin",
+    "plugins",
+    metavar="NAME",
+    multiple=True,
+    help="A plugin that was installed; may be given several times.",
 )
 @click.option("--keep-names", is_flag=True, help="Keep the names of project, jobset, jobs and plugins.")
 @click.option("--overwrite", is_flag=True, help="Allow the file to be replaced.")
 def command(*, overwrite: bool, **given: Any) -> int:
-    """Record what can be seen of a live Hydra from outside, or turn a recording into a story.
+    r"""Record what can be seen of a live Hydra from outside, or turn a recording into a story.
 
     \b
     capture --dsn DSN --out history.jsonl
@@ -74,7 +84,13 @@ def command(*, overwrite: bool, **given: Any) -> int:
     the database. The second writes a scenario with open places, which `explore --fill` fills.
     """
     if _mode() == "story":
-        raise NotImplementedError
+        return tell(
+            given["source"],
+            given["build"],
+            given["story"],
+            tales.Wishes(given["plugins"], given["untold"], given["keep_names"]),
+            overwrite=overwrite,
+        )
     return record(
         given["dsn"],
         given["out"],
@@ -145,7 +161,9 @@ def record(
                 file.write(early)
                 ending.say(f"Recording {listening.database!r} into {out}. Ctrl-C ends it.")
                 try:
-                    listening.run(lambda: asked() or (length is not None and time.monotonic() - begun >= length))
+                    listening.run(
+                        lambda: asked() or (length is not None and time.monotonic() - begun >= length)
+                    )
                     file.write([history.Closed(t=time.time())])
                 finally:
                     ending.say(_recorded(file.counts, time.monotonic() - begun, out))
@@ -186,3 +204,45 @@ def _seconds(option: str, text: str) -> float:
     if seconds <= 0:
         raise errors.UsageError(f"{option} {text}: that is no time at all.")
     return seconds
+
+
+# The story
+
+
+def tell(
+    source: Path | None, build: int | None, story: Path | None, wishes: tales.Wishes, *, overwrite: bool
+) -> int:
+    """Write the story of one build.
+
+    Raises:
+        UsageError: an argument is missing or cannot be meant, or the build is not in the recording.
+        EnvironmentFailedError: the file cannot be written.
+
+    """
+    if source is None or build is None or story is None:
+        raise errors.UsageError(
+            "name the recording, the build and the file: capture --story incident.yaml --build ID history.jsonl"
+        )
+    captured = tales.capture(history.SavedHistory(source), build, wishes)
+    text = _head(source) + scenario.to_yaml(captured.scenario)
+    files.write(story, text, overwrite=overwrite)
+    for nickname, name in captured.plugins.items():
+        if nickname != name:
+            ending.say(f"In the story {nickname} is {name}.")
+    for note in captured.notes:
+        ending.say(note)
+    places = len(scenario.open_places(captured.scenario))
+    ending.say(
+        f"{story} has {words.plural(places, 'open place')}. Strike out what cannot have happened there; then "
+        f"`{' '.join([*ending.program(), 'explore', '--fill', str(story)])}` tries the rest."
+    )
+    return 0
+
+
+def _head(source: Path) -> str:
+    lines = [
+        f"Captured from {source.name}, with hydra-notify-sim {__version__}.",
+        "Nobody saw what the dispatcher met in the places marked unknown: strike out what cannot have been, then let",
+        "`hydra-notify-sim explore --fill` with the dispatcher in question find what fits what was seen.",
+    ]
+    return "".join(f"# {line}\n" for line in lines)

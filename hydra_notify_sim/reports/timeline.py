@@ -86,13 +86,6 @@ class _Writer:
                 self.observed(number, record)
             case history.Counted():
                 self.counted(number, record)
-            case history.Heard():
-                what = self.names.event(record.channel, record.payload, self.header.payloads)
-                self.add(number, "Hydra", f"emits {what}", "commit")
-            case history.Changed():
-                self.changed(number, record)
-            case history.Seen():
-                self.add(number, "rows", self.seen(record), "rows")
             case _:
                 self.other(number, record)
 
@@ -151,6 +144,16 @@ class _Writer:
             self.attach(position, number)
             self.add(number, called.plugin, f"{what}: {how}", tone)
 
+    def tapped(self, number: int, record: history.Heard | history.Changed | history.Seen) -> None:
+        match record:
+            case history.Heard():
+                what = self.names.event(record.channel, record.payload, self.header.payloads)
+                self.add(number, "Hydra", f"emits {what}", "commit")
+            case history.Changed():
+                self.changed(number, record)
+            case history.Seen():
+                self.add(number, "rows", self.seen(record), "rows")
+
     def seen(self, record: history.Seen) -> str:
         name, row = self.names.build(record.build), record.row
         if row is None:
@@ -160,7 +163,9 @@ class _Writer:
 
     def changed(self, number: int, record: history.Changed) -> None:
         """Show what a tap found changed, as of all marks and tasks that it knows."""
-        marks = {build: mark for build, mark in self.marks.items() if build not in record.cleared} | record.marked
+        marks = {
+            build: mark for build, mark in self.marks.items() if build not in record.cleared
+        } | record.marked
         tasks = {id_: task for id_, task in self.tasks.items() if id_ not in record.gone}
         tasks |= {task.id: task for task in record.stored}
         self.observed(number, history.Observed(t=record.t, marks=marks, tasks=tuple(tasks.values())))
@@ -216,6 +221,9 @@ class _Writer:
         self.add(number, "dispatcher", f"counts {', '.join(grown) or 'nothing new'}", "rows", minor=True)
 
     def other(self, number: int, record: history.AnyRecord) -> None:
+        if isinstance(record, history.Heard | history.Changed | history.Seen):
+            self.tapped(number, record)
+            return
         who, text, tone = _plain(record)
         self.add(number, who, text, tone, minor=isinstance(record, history.Kicked | history.Settled))
 

@@ -49,7 +49,7 @@ class Recording:
 
         """
         self._put(b"".join([self._encoder.encode(record) + b"\n" for record in records]))
-        self.counts.update(record.__struct_config__.tag for record in records)
+        self.counts.update(str(record.__struct_config__.tag) for record in records)
 
     def _put(self, lines: bytes) -> None:
         try:

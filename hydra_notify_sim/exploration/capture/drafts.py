@@ -1,0 +1,284 @@
+"""From what a recording says of a build to the steps of a story, in the order in which they happened.
+
+What was emitted says that something happened, the rows say how it ended. Where they do not fit together the bare
+notification is told, as if a person had sent it: that much is certain.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra_notify_sim import history
+from hydra_notify_sim.contract import channels
+from hydra_notify_sim.contract.statuses import Status
+from hydra_notify_sim.exploration.capture import facts as known
+from hydra_notify_sim.scenario.parts import FINISH_STATUSES
+
+SAME_RUN = 1.0
+"""Seconds within which notifications of one session of the server count as of one evaluation."""
+
+
+@dataclass(slots=True)
+class Draft:
+    """A step in the making."""
+
+    t: float
+    verb: str
+    what: Any
+    options: dict[str, Any] = field(default_factory=dict)
+    builds: tuple[int, ...] = ()
+    event: channels.Event | None = None
+    """What was emitted, if this step is told because of it."""
+    backend: int = 0
+    quiet: bool = False
+    """The dispatcher has nothing to do with it."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """A build was found finished, or finished anew."""
+
+    t: float
+    since: float
+    build: int
+    row: history.BuildRow
+    told: bool = False
+
+
+class Drafter:
+    """Turns facts into drafts; builds and plugins are still known by their real names."""
+
+    def __init__(self, facts: known.Facts) -> None:
+        self.facts = facts
+        self.drafts: list[Draft] = []
+        self.rows: dict[int, history.BuildRow] = {}
+        """The first row of each build that was seen."""
+        self.given: dict[int, dict[str, Any]] = {build: {} for build in facts.builds}
+        """What is given of each build."""
+        self.outcomes: list[Outcome] = []
+        self.last: dict[int, history.BuildRow] = {}
+        """The last row of each build that is not gone."""
+        self._evaluations: dict[int, str] = {}
+        self._gaps = [fact for fact in facts.told if isinstance(fact, known.Gap)]
+        self._mentioned: set[int] = set()
+        """Builds that were heard of as not finished yet."""
+
+    def draft(self) -> list[Draft]:
+        """Return the drafts in their order."""
+        self._read_rows()
+        for fact in self.facts.told:
+            if isinstance(fact, known.Emitted):
+                self._emitted(fact)
+        for outcome in self.outcomes:
+            if not outcome.told:
+                self._silent(outcome)
+        self.drafts += retries(self.facts)
+        self.drafts.sort(key=lambda one: one.t)
+        for build in self.facts.builds:
+            self._fold(build)
+        return self.drafts
+
+    # Rows
+
+    def _read_rows(self) -> None:
+        marked_first = next(
+            (fact.marks for fact in self.facts.told if isinstance(fact, known.State) and fact.first),
+            frozenset[int](),
+        )
+        for fact in self.facts.told:
+            if isinstance(fact, known.Emitted) and not isinstance(
+                fact.event, channels.CachedBuildFinished | channels.CachedBuildQueued
+            ):
+                self._mentioned.update(known.named(fact.event))
+            if isinstance(fact, known.Row):
+                self._row(fact, marked_first)
+
+    def _row(self, fact: known.Row, marked_first: frozenset[int]) -> None:
+        build, row = fact.build, fact.row
+        if row is None:
+            if self.last.pop(build, None) is not None:
+                self.drafts.append(Draft(fact.t, "delete", {"build": build}, builds=(build,)))
+            return
+        before = self.last.get(build)
+        self.last[build] = row
+        if before is None:
+            self.rows.setdefault(build, row)
+            new = build in self._mentioned or (row.mark is not None and build not in marked_first)
+            if row.finished and not new:
+                self.given[build] = {"finished": _row_status(row).name}
+                if build in marked_first:
+                    self.given[build]["pending"] = True
+            elif row.finished:
+                self.outcomes.append(Outcome(fact.t, fact.since, build, row))
+            return
+        if _outcome(before) == _outcome(row):
+            return
+        if before.finished:
+            when = fact.since if row.finished else fact.t
+            self.drafts.append(Draft(when, "restart", build, builds=(build,), quiet=True))
+        if row.finished:
+            self.outcomes.append(Outcome(fact.t, fact.since, build, row))
+
+    # Notifications
+
+    def _emitted(self, fact: known.Emitted) -> None:
+        event = fact.event
+        match event:
+            case channels.BuildQueued(build):
+                self._evaluated(fact, "new", build)
+            case channels.CachedBuildFinished(evaluation, build) | channels.CachedBuildQueued(
+                evaluation, build
+            ):
+                self._evaluated(fact, "cached", build, evaluation)
+            case channels.BuildStarted(build):
+                self._add(fact, "start", build)
+            case channels.StepFinished(build, _, log):
+                self._add(fact, "step", build, **({} if log else {"log": False}))
+            case channels.BuildFinished(build, dependents):
+                self._finished(fact, build, dependents)
+            case _:
+                pass
+
+    def _add(self, fact: known.Emitted, verb: str, build: int, **options: Any) -> None:
+        self.drafts.append(Draft(fact.t, verb, build, options, (build,), fact.event, fact.backend))
+
+    def _evaluated(self, fact: known.Emitted, kind: str, build: int, evaluation: int = 0) -> None:
+        draft = next(
+            (
+                one
+                for one in reversed(self.drafts)
+                if one.verb == "evaluate" and one.backend == fact.backend and fact.t - one.t < SAME_RUN
+            ),
+            None,
+        )
+        if draft is None:
+            draft = Draft(fact.t, "evaluate", {}, event=fact.event, backend=fact.backend)
+            self.drafts.append(draft)
+        if evaluation:
+            name = self._evaluations.setdefault(evaluation, f"e{len(self._evaluations) + 1}")
+            draft.what = {"name": name, **draft.what}
+        listed = draft.what.setdefault(kind, [])
+        if build in listed:
+            self.drafts.append(by_hand(Draft(fact.t, "", None, event=fact.event), self._evaluations))
+        else:
+            listed.append(build)
+            draft.builds = (*draft.builds, build)
+
+    def _finished(self, fact: known.Emitted, build: int, dependents: Sequence[int]) -> None:
+        outcome = next(
+            (o for o in self.outcomes if o.build == build and not o.told and o.since <= fact.t), None
+        )
+        if outcome is None:
+            self.drafts.append(by_hand(Draft(fact.t, "", None, event=fact.event), self._evaluations))
+            return
+        outcome.told = True
+        for other in self.outcomes:
+            if other.build in dependents and not other.told and other.since <= fact.t:
+                other.told = True
+        self._add(fact, "finish", build, **_with_status(outcome.row))
+
+    def _silent(self, outcome: Outcome) -> None:
+        """Tell an outcome that no notification announced, as far as the tap heard."""
+        in_a_gap = any(gap.since < outcome.t and gap.t > outcome.since for gap in self._gaps)
+        status = _row_status(outcome.row)
+        verb, options = "mark_only", _with_status(outcome.row)
+        if status is Status.cancelled:
+            verb, options = "cancel", {}
+        elif in_a_gap:
+            verb = "finish"
+        self.drafts.append(
+            Draft(outcome.t, verb, outcome.build, options, (outcome.build,), quiet=verb == "cancel")
+        )
+
+    # A build's way from its start to its end, as one step where nothing came between
+
+    def _fold(self, build: int) -> None:
+        cycle: list[Draft] = []
+        for draft in list(self.drafts):
+            if build not in draft.builds:
+                continue
+            if draft.verb in {"start", "step"}:
+                cycle.append(draft)
+            elif draft.verb == "finish":
+                self._fold_cycle(build, cycle, draft)
+                cycle = []
+            elif draft.verb != "notify":
+                cycle = []
+
+    def _fold_cycle(self, build: int, cycle: list[Draft], finish: Draft) -> None:
+        ended = [draft for draft in cycle if draft.verb == "step"]
+        if not cycle:
+            row = next((o.row for o in self.outcomes if o.build == build and o.told), None)
+            if row is not None and row.cached and row.start == row.stop:
+                if "status" not in finish.options:
+                    finish.verb = "substitute"
+                elif finish.options["status"] == Status.failed.name:
+                    finish.options["status"] = Status.cached_failure.name
+            return
+        steps = len(ended)
+        if steps > 1:
+            self.given[build]["steps"] = max(steps, self.given[build].get("steps", 1))
+        between = self.drafts[self.drafts.index(cycle[0]) : self.drafts.index(finish)]
+        alone = cycle[0].verb == "start" and all(any(draft is mine for mine in cycle) for draft in between)
+        gone = cycle if alone else ended[-1:]
+        if ended and not all(draft.options.get("log", True) for draft in ended):
+            finish.options["log"] = False
+        self.drafts = [draft for draft in self.drafts if not any(draft is one for one in gone)]
+        if alone:
+            finish.verb = "build"
+
+
+def by_hand(draft: Draft, evaluations: dict[int, str] | None = None) -> Draft:
+    """Return a draft that tells of a notification and of nothing else."""
+    event = draft.event
+    assert event is not None
+    payload: list[Any] = list(known.named(event))
+    match event:
+        case channels.CachedBuildFinished(evaluation, build) | channels.CachedBuildQueued(evaluation, build):
+            payload = [(evaluations or {}).get(evaluation, evaluation), build]
+        case channels.StepFinished(build, step, log):
+            payload = [build, step, "-" if log is None else "/log"]
+        case _:
+            pass
+    what = {"channel": event.channel, "payload": payload}
+    return Draft(draft.t, "notify", what, {}, known.named(event), event)
+
+
+def retries(facts: known.Facts) -> Iterator[Draft]:
+    """Yield the tasks that were there from the beginning, and the time that passed until a task was tried again."""
+    before: dict[int, history.Task] = {}
+    for fact in facts.told:
+        if not isinstance(fact, known.State):
+            continue
+        now = {task.id: task for task in fact.tasks}
+        if fact.first:
+            for task in fact.tasks:
+                due_in = max(0, round(task.due - fact.t))
+                yield Draft(fact.t, "insert", (task, due_in))
+        else:
+            tried = [
+                task for id_, task in before.items() if id_ not in now or now[id_].attempts > task.attempts
+            ]
+            if tried:
+                yield Draft(fact.t, "advance", max(2 ** min(10, task.attempts) + 1 for task in tried))
+        before = now
+
+
+def _outcome(row: history.BuildRow) -> tuple[Any, ...] | None:
+    return (row.status, row.start, row.stop) if row.finished else None
+
+
+def _row_status(row: history.BuildRow) -> Status:
+    """Return the status of a finished build's row; a code that is none of Hydra's counts as a failure."""
+    try:
+        return Status(row.status if row.status is not None else Status.failed)
+    except ValueError:
+        return Status.failed
+
+
+def _with_status(row: history.BuildRow) -> dict[str, str]:
+    status = _row_status(row)
+    if status is Status.succeeded:
+        return {}
+    # As failed: the build that it failed with, or a status that no build is finished with, was not heard of.
+    return {"status": (status if status in FINISH_STATUSES else Status.failed).name}
