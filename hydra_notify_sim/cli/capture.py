@@ -34,7 +34,9 @@ OF_A_TAP = {
 
 @click.command("capture")
 @click.argument("source", metavar="[HISTORY]", required=False, type=click.Path(path_type=Path))
-@click.option("--dsn", help="The Hydra database to record.  [env: HYDRA_NOTIFY_SIM_DSN]")
+@click.option(
+    "--dsn", envvar="HYDRA_NOTIFY_SIM_DSN", help="The Hydra database to record.  [env: HYDRA_NOTIFY_SIM_DSN]"
+)
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Record into this file.")
 @click.option(
     "--interval",

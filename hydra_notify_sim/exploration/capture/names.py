@@ -40,6 +40,8 @@ class Names:
 
 def _nickname(text: str) -> str:
     """Return what is left of a name as a nickname; nothing if that is none."""
+    if "\0" in text:
+        return ""
     name = _NOT_IN_A_NICKNAME.sub("-", text).strip("-")[:60]
     return name if re.match(NICKNAME, name) and name != THE_JOBSET else ""
 

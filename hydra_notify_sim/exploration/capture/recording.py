@@ -1,5 +1,6 @@
 """A recording in the making: records go to the file as they come, and nothing of it stays in memory."""
 
+import errno
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,8 +62,9 @@ class Recording:
     def _failed(self, error: OSError) -> NotWrittenError:
         kept = sum(self.counts.values())
         after = f" after {kept} records, which are in it" if kept else ""
+        hint = "Make room, or name" if error.errno in {errno.ENOSPC, errno.EDQUOT} else "Name"
         return NotWrittenError(
-            f"{self.path} cannot be written{after}: {error.strerror}. Make room, or name another place."
+            f"{self.path} cannot be written{after}: {error.strerror}. {hint} another place."
         )
 
     def close(self) -> None:

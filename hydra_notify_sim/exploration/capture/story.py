@@ -18,6 +18,8 @@ from hydra_notify_sim.scenario import Scenario, story
 from hydra_notify_sim.scenario.steps import UNKNOWN
 
 ABOUT_BUILDS = ("build_queued", "build_started", "step_finished", "build_finished", "cached_build_finished", "cached_build_queued")  # fmt: skip
+SUPPOSED = "\0"
+"""What the names of plugins begin with that nobody has named."""
 LASTED = 10.0
 """Seconds for which a mark has to have been there as the recording ended, to be expected to stay."""
 
@@ -75,7 +77,7 @@ class _Teller:
         given = self._given(untold)
         scenario = self._possible(drafts, given, untold)
         self._note()
-        real = {nickname: name for name, nickname in self.names.plugins.items() if name}
+        real = {nickname: name for name, nickname in self.names.plugins.items() if not name.startswith(SUPPOSED)}
         return Captured(scenario, real, tuple(self.notes))
 
     def _note(self) -> None:
@@ -117,9 +119,9 @@ class _Teller:
         failed = self._failures()
         wanted = list(dict.fromkeys([*self.wishes.plugins, *failed, *(plugin for plugin, _ in untold)]))
         hooks = {hook for _, hook in untold} or {self._hook()}
-        if len(wanted) < 2:
-            # With one plugin nothing can go wrong between two, and a stock Hydra has one more than one configures.
-            wanted.insert(0, "")
+        # With one plugin nothing can go wrong between two, and a stock Hydra has one more than one configures.
+        supposed = [f"{SUPPOSED}{number}" for number in range(2 - len(wanted))]
+        wanted = [*supposed, *wanted]
         self.names.name_plugins(wanted)
         plugins: dict[str, Any] = {}
         for plugin in wanted:
@@ -128,9 +130,11 @@ class _Teller:
             if plugin in failed:
                 entry["raises"] = self._raises(failed[plugin])
             plugins[self.names.plugins[plugin]] = entry
-        if "" in wanted:
+        if supposed:
+            who = " and ".join(self.names.plugins[plugin] for plugin in supposed)
             self.notes.append(
-                f"{self.names.plugins['']} was not seen: name the plugins that were installed with --plugin NAME."
+                f"{who} {'are' if len(supposed) > 1 else 'is'} only supposed to be there: name the plugins that were "
+                "installed with --plugin NAME."
             )
         return plugins
 
