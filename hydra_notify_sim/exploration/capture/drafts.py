@@ -6,7 +6,7 @@ notification is told, as if a person had sent it: that much is certain.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from hydra_notify_sim import history
 from hydra_notify_sim.contract import channels
@@ -14,11 +14,8 @@ from hydra_notify_sim.contract.statuses import Status
 from hydra_notify_sim.exploration.capture import facts as known
 from hydra_notify_sim.scenario.parts import FINISH_STATUSES
 
-SAME_RUN = 1.0
-"""Seconds within which notifications of one session of the server count as of one evaluation."""
 
-
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Draft:
     """A step in the making."""
 
@@ -29,9 +26,15 @@ class Draft:
     builds: tuple[int, ...] = ()
     event: channels.Event | None = None
     """What was emitted, if this step is told because of it."""
-    backend: int = 0
+    run: tuple[int, int] = (0, 0)
     quiet: bool = False
     """The dispatcher has nothing to do with it."""
+
+
+class Ref(NamedTuple):
+    """A build in a payload, where numbers may be other things too."""
+
+    build: int
 
 
 @dataclass(slots=True)
@@ -42,6 +45,8 @@ class Outcome:
     since: float
     build: int
     row: history.BuildRow
+    anew: bool = False
+    """It was finished before, and nobody saw it unfinished in between."""
     told: bool = False
 
 
@@ -76,6 +81,7 @@ class Drafter:
         self.drafts.sort(key=lambda one: one.t)
         for build in self.facts.builds:
             self._fold(build)
+        self._without_impossible_steps()
         return self.drafts
 
     # Rows
@@ -113,11 +119,13 @@ class Drafter:
             return
         if _outcome(before) == _outcome(row):
             return
-        if before.finished:
-            when = fact.since if row.finished else fact.t
-            self.drafts.append(Draft(when, "restart", build, builds=(build,), quiet=True))
         if row.finished:
-            self.outcomes.append(Outcome(fact.t, fact.since, build, row))
+            self.outcomes.append(Outcome(fact.t, fact.since, build, row, anew=before.finished))
+        else:
+            self._restarted(build, fact.t)
+
+    def _restarted(self, build: int, t: float) -> None:
+        self.drafts.append(Draft(t, "restart", build, builds=(build,), quiet=True))
 
     # Notifications
 
@@ -140,28 +148,26 @@ class Drafter:
                 pass
 
     def _add(self, fact: known.Emitted, verb: str, build: int, **options: Any) -> None:
-        self.drafts.append(Draft(fact.t, verb, build, options, (build,), fact.event, fact.backend))
+        self.drafts.append(Draft(fact.t, verb, build, options, (build,), fact.event, fact.run))
 
     def _evaluated(self, fact: known.Emitted, kind: str, build: int, evaluation: int = 0) -> None:
         draft = next(
-            (
-                one
-                for one in reversed(self.drafts)
-                if one.verb == "evaluate" and one.backend == fact.backend and fact.t - one.t < SAME_RUN
-            ),
+            (one for one in reversed(self.drafts) if one.verb == "evaluate" and one.run == fact.run),
             None,
         )
+        if draft is None and evaluation in self._evaluations:
+            self.drafts.append(by_hand(Draft(fact.t, "", None, event=fact.event), self._evaluations))
+            return
         if draft is None:
-            draft = Draft(fact.t, "evaluate", {}, event=fact.event, backend=fact.backend)
+            draft = Draft(fact.t, "evaluate", {}, event=fact.event, run=fact.run)
             self.drafts.append(draft)
         if evaluation:
             name = self._evaluations.setdefault(evaluation, f"e{len(self._evaluations) + 1}")
             draft.what = {"name": name, **draft.what}
-        listed = draft.what.setdefault(kind, [])
-        if build in listed:
+        if any(build in draft.what.get(kind, ()) for kind in ("new", "cached")):
             self.drafts.append(by_hand(Draft(fact.t, "", None, event=fact.event), self._evaluations))
         else:
-            listed.append(build)
+            draft.what.setdefault(kind, []).append(build)
             draft.builds = (*draft.builds, build)
 
     def _finished(self, fact: known.Emitted, build: int, dependents: Sequence[int]) -> None:
@@ -175,11 +181,16 @@ class Drafter:
         for other in self.outcomes:
             if other.build in dependents and not other.told and other.since <= fact.t:
                 other.told = True
+        if outcome.anew:
+            before = [draft.t for draft in self.drafts if build in draft.builds and draft.verb == "finish"]
+            self._restarted(build, max([outcome.since, *before]))
         self._add(fact, "finish", build, **_with_status(outcome.row))
 
     def _silent(self, outcome: Outcome) -> None:
         """Tell an outcome that no notification announced, as far as the tap heard."""
         in_a_gap = any(gap.since < outcome.t and gap.t > outcome.since for gap in self._gaps)
+        if outcome.anew:
+            self._restarted(outcome.build, outcome.t)
         status = _row_status(outcome.row)
         verb, options = "mark_only", _with_status(outcome.row)
         if status is Status.cancelled:
@@ -199,15 +210,20 @@ class Drafter:
                 continue
             if draft.verb in {"start", "step"}:
                 cycle.append(draft)
-            elif draft.verb == "finish":
+            elif draft.verb in {"finish", "mark_only"}:
                 self._fold_cycle(build, cycle, draft)
                 cycle = []
             elif draft.verb != "notify":
                 cycle = []
+        ended = sum(draft.verb == "step" for draft in cycle)
+        if ended:
+            self.given[build]["steps"] = max(ended + 1, self.given[build].get("steps", 1))
 
     def _fold_cycle(self, build: int, cycle: list[Draft], finish: Draft) -> None:
         ended = [draft for draft in cycle if draft.verb == "step"]
         if not cycle:
+            if finish.verb == "mark_only":
+                return
             row = next((o.row for o in self.outcomes if o.build == build and o.told), None)
             if row is not None and row.cached and row.start == row.stop:
                 if "status" not in finish.options:
@@ -219,25 +235,43 @@ class Drafter:
         if steps > 1:
             self.given[build]["steps"] = max(steps, self.given[build].get("steps", 1))
         between = self.drafts[self.drafts.index(cycle[0]) : self.drafts.index(finish)]
-        alone = cycle[0].verb == "start" and all(any(draft is mine for mine in cycle) for draft in between)
+        alone = cycle[0].verb == "start" and all(draft in cycle for draft in between)
         gone = cycle if alone else ended[-1:]
-        if ended and not all(draft.options.get("log", True) for draft in ended):
+        if finish.verb == "finish" and not all(draft.options.get("log", True) for draft in ended):
             finish.options["log"] = False
-        self.drafts = [draft for draft in self.drafts if not any(draft is one for one in gone)]
-        if alone:
+        self.drafts = [draft for draft in self.drafts if draft not in gone]
+        if alone and finish.verb == "finish":
             finish.verb = "build"
+
+    def _without_impossible_steps(self) -> None:
+        """Tell of starts and steps that do not fit by their notification alone, as of those of other builds' steps."""
+        begun: dict[int, list[int]] = {}
+        for at, draft in enumerate(self.drafts):
+            if draft.verb not in {"start", "step"}:
+                for build in draft.builds:
+                    if draft.verb != "notify":
+                        begun.pop(build, None)
+                continue
+            steps = self.given[draft.what].get("steps", 1)
+            counts = begun.setdefault(draft.what, [0, 0])
+            started, ended = counts
+            fits = started == ended < steps if draft.verb == "start" else ended < min(started, steps - 1)
+            if fits:
+                counts[draft.verb == "step"] += 1
+            else:
+                self.drafts[at] = by_hand(draft)
 
 
 def by_hand(draft: Draft, evaluations: dict[int, str] | None = None) -> Draft:
     """Return a draft that tells of a notification and of nothing else."""
     event = draft.event
     assert event is not None
-    payload: list[Any] = list(known.named(event))
+    payload: list[Any] = [Ref(build) for build in known.named(event)]
     match event:
         case channels.CachedBuildFinished(evaluation, build) | channels.CachedBuildQueued(evaluation, build):
-            payload = [(evaluations or {}).get(evaluation, evaluation), build]
+            payload = [(evaluations or {}).get(evaluation, evaluation), Ref(build)]
         case channels.StepFinished(build, step, log):
-            payload = [build, step, "-" if log is None else "/log"]
+            payload = [Ref(build), step, "-" if log is None else "/log"]
         case _:
             pass
     what = {"channel": event.channel, "payload": payload}

@@ -24,7 +24,8 @@ class Emitted:
     """A notification that names the build, or one that belongs to it."""
 
     t: float
-    backend: int
+    run: tuple[int, int]
+    """The server's session that emitted it, and how many evaluations that had ended with before."""
     event: channels.Event
 
 
@@ -140,35 +141,51 @@ def _payloads(source: history.SavedHistory) -> Iterator[tuple[str, str]]:
 
 def _told(source: history.SavedHistory, facts: Facts) -> Iterator[Fact]:
     wanted = frozenset(facts.builds)
-    marks: frozenset[int] = frozenset()
-    tasks: dict[int, history.Task] = {}
-    first = True
+    watched = _Watched(wanted, source.header.payloads)
+    evaluations: dict[int, int] = {}
     for record in source:
-        before = marks, dict(tasks)
         match record:
             case history.Heard():
                 event = events.read(record.channel, record.payload, source.header.payloads)[0]
-                if event is not None and not wanted.isdisjoint(named(event)):
-                    yield Emitted(record.t, record.backend, event)
+                run = record.backend, evaluations.get(record.backend, 0)
+                if isinstance(event, channels.EvalAdded):
+                    evaluations[record.backend] = run[1] + 1
+                elif event is not None and not wanted.isdisjoint(named(event)):
+                    yield Emitted(record.t, run, event)
             case history.Seen(build=build, row=row) if build in wanted:
                 yield Row(record.t, record.since, build, row)
-            case history.Observed():
-                marks = wanted & record.marks.keys()
-                tasks = _about(record.tasks, wanted, source.header.payloads)
-                yield State(record.t, marks, tuple(tasks.values()), first=first)
-                first = False
-            case history.Changed():
-                marks = (marks - set(record.cleared)) | (wanted & record.marked.keys())
-                tasks = {id_: task for id_, task in tasks.items() if id_ not in record.gone}
-                tasks |= _about(record.stored, wanted, source.header.payloads)
-                if (marks, tasks) != before:
-                    yield State(record.t, marks, tuple(tasks.values()))
+            case history.Observed() | history.Changed():
+                yield from watched.take(record)
             case history.Gap():
                 yield Gap(record.t, record.since)
             case history.Closed():
                 facts.closed = True
             case _:
                 pass
+
+
+class _Watched:
+    """Marks and tasks of the builds that are told of, as the records change them."""
+
+    def __init__(self, wanted: frozenset[int], payloads: channels.PayloadVersion) -> None:
+        self._wanted = wanted
+        self._payloads = payloads
+        self._state: State | None = None
+
+    def take(self, record: history.Observed | history.Changed) -> Iterator[State]:
+        """Yield the state, if the record says anything of it that is new."""
+        before = self._state or State(record.t, frozenset(), ())
+        if isinstance(record, history.Observed):
+            marks = self._wanted & record.marks.keys()
+            tasks = _about(record.tasks, self._wanted, self._payloads)
+        else:
+            marks = (before.marks - set(record.cleared)) | (self._wanted & record.marked.keys())
+            tasks = {task.id: task for task in before.tasks if task.id not in record.gone}
+            tasks |= _about(record.stored, self._wanted, self._payloads)
+        state = State(record.t, marks, tuple(tasks.values()), first=self._state is None)
+        if state.first or (state.marks, state.tasks) != (before.marks, before.tasks):
+            self._state = state
+            yield state
 
 
 def _about(

@@ -172,10 +172,10 @@ class Tap:
             found.append(msgspec.structs.replace(changed, t=self._clock(), since=since))
             wanted |= changed.marked.keys() | marked_before.keys() & set(changed.cleared)
         wanted |= set(self._rows.builds) if self._all else set()
-        self._named.clear()
-        self._all = False
         for build, row in self._rows.look_at(connection, wanted):
             found.append(history.Seen(t=self._clock(), since=since, build=build, row=row))
+        self._named.clear()
+        self._all = False
         self._looked = begun
         self._rested = self._clock() + REST * (self._clock() - begun)
         if found:
@@ -195,10 +195,11 @@ class Tap:
         written: list[history.AnyRecord] = [
             history.Observed(t=self._clock(), marks=marks, tasks=tuple(tasks.values()))
         ]
-        known = {*self._rows.builds, *sorted(marks)[-WATCHED:]}
+        known = {*self._rows.builds, *sorted(marks)[-WATCHED:], *self._named}
         since = self._looked or begun
         for build, row in self._rows.look_at(connection, known):
             written.append(history.Seen(t=self._clock(), since=since, build=build, row=row))
+        self._named.clear()
         self._looked = begun
         return written
 
