@@ -154,8 +154,8 @@ def record(
 
     with interruption.interruptions() as asked:
         listening = tap.Tap(dsn, write, ending.say, interval=interval, payloads=payloads)
-        listening.open()
         try:
+            listening.open()
             header = _header(listening, out, payloads)
             with recording.Recording(out, header, overwrite=overwrite) as file:
                 kept.append(file)

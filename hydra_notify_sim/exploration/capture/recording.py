@@ -40,7 +40,11 @@ class Recording:
             ) from None
         except OSError as error:
             raise self._failed(error) from error
-        self._put(self._encoder.encode(header) + b"\n")
+        try:
+            self._put(self._encoder.encode(header) + b"\n")
+        except NotWrittenError:
+            self.close()
+            raise
 
     def write(self, records: Sequence[history.AnyRecord]) -> None:
         """Append records and hand them to the system, so that not even a kill takes them away.
