@@ -142,7 +142,7 @@ class Filler:
     # What may have happened
 
     def _singles(self) -> Iterator[Happening]:
-        """Yield every single possibility; the last open place first, for there the loss was noticed."""
+        """Yield every single possibility; the last open place and step first, for there the loss was noticed."""
         for kinds, places in reversed(self._stretches):
             # Whatever the dispatcher met, it met at work: a step to look at something is none.
             steps = [place for place in places if not isinstance(self.closed[place], _LOOKING)]
@@ -150,7 +150,7 @@ class Filler:
                 if kind == "down":
                     yield from self._down(steps)
                     continue
-                for place in steps:
+                for place in reversed(steps):
                     if self.closed[place].at is None and not isinstance(self.closed[place], verbs.Repeat):
                         for point in self._points(self.closed[place]):
                             yield Happening(kind, place, place, point)
