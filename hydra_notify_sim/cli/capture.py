@@ -76,14 +76,11 @@ OF_A_TAP = {
 @click.option("--keep-names", is_flag=True, help="Keep the names of project, jobset, jobs and plugins.")
 @click.option("--overwrite", is_flag=True, help="Allow the file to be replaced.")
 def command(*, overwrite: bool, **given: Any) -> int:
-    r"""Record what can be seen of a live Hydra from outside, or turn a recording into a story.
+    """Record what can be seen of a live Hydra from outside, or turn a recording into a story.
 
-    \b
-    capture --dsn DSN --out history.jsonl
-    capture --story incident.yaml --build ID history.jsonl
-
-    The first listens and reads until Ctrl-C or SIGTERM, both of which end it with exit status 0, and never writes to
-    the database. The second writes a scenario with open places, which `explore --fill` fills.
+    With --dsn and --out it listens and reads until Ctrl-C or SIGTERM, both of which end it with exit status 0, and never
+    writes to the database. With --story and --build it writes a scenario out of a recording, with open places where
+    nobody saw what the dispatcher met; `explore --fill` fills them (docs/incident.md).
     """
     if _mode() == "story":
         return tell(
@@ -226,7 +223,7 @@ def tell(
             "name the recording, the build and the file: capture --story incident.yaml --build ID history.jsonl"
         )
     captured = tales.capture(history.SavedHistory(source), build, wishes)
-    text = _head(source) + scenario.to_yaml(captured.scenario)
+    text = _head() + scenario.to_yaml(captured.scenario)
     files.write(story, text, overwrite=overwrite)
     for nickname, name in captured.plugins.items():
         if nickname != name:
@@ -241,9 +238,9 @@ def tell(
     return 0
 
 
-def _head(source: Path) -> str:
+def _head() -> str:
     lines = [
-        f"Captured from {source.name}, with hydra-notify-sim {__version__}.",
+        f"Captured with hydra-notify-sim {__version__}.",
         "Nobody saw what the dispatcher met in the places marked unknown: strike out what cannot have been, then let",
         "`hydra-notify-sim explore --fill` with the dispatcher in question find what fits what was seen.",
     ]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from hydra_notify_sim import history
 from hydra_notify_sim.contract import channels
-from hydra_notify_sim.contract.statuses import Status
+from hydra_notify_sim.contract.statuses import STEP_ONLY, Status
 from hydra_notify_sim.exploration.capture import facts as known
 from hydra_notify_sim.scenario.parts import FINISH_STATUSES
 
@@ -104,14 +104,17 @@ class Drafter:
         if row is None:
             if self.last.pop(build, None) is not None:
                 self.drafts.append(Draft(fact.t, "delete", {"build": build}, builds=(build,)))
+            elif build not in self.rows:
+                self.given[build] = {"row": "later"}  # named, and not there
             return
         before = self.last.get(build)
         self.last[build] = row
         if before is None:
             self.rows.setdefault(build, row)
+            self.given[build].pop("row", None)
             new = build in self._mentioned or (row.mark is not None and build not in marked_first)
             if row.finished and not new:
-                self.given[build] = {"finished": _row_status(row).name}
+                self.given[build] = {"finished": row_status(row).name}
                 if build in marked_first:
                     self.given[build]["pending"] = True
             elif row.finished:
@@ -191,7 +194,7 @@ class Drafter:
         in_a_gap = any(gap.since < outcome.t and gap.t > outcome.since for gap in self._gaps)
         if outcome.anew:
             self._restarted(outcome.build, outcome.t)
-        status = _row_status(outcome.row)
+        status = row_status(outcome.row)
         verb, options = "mark_only", _with_status(outcome.row)
         if status is Status.cancelled:
             verb, options = "cancel", {}
@@ -302,16 +305,17 @@ def _outcome(row: history.BuildRow) -> tuple[Any, ...] | None:
     return (row.status, row.start, row.stop) if row.finished else None
 
 
-def _row_status(row: history.BuildRow) -> Status:
-    """Return the status of a finished build's row; a code that is none of Hydra's counts as a failure."""
+def row_status(row: history.BuildRow) -> Status:
+    """Return the status of a finished build's row; a code that no build of Hydra's has counts as a failure."""
     try:
-        return Status(row.status if row.status is not None else Status.failed)
+        status = Status(row.status if row.status is not None else Status.failed)
     except ValueError:
         return Status.failed
+    return Status.failed if status in STEP_ONLY else status
 
 
 def _with_status(row: history.BuildRow) -> dict[str, str]:
-    status = _row_status(row)
+    status = row_status(row)
     if status is Status.succeeded:
         return {}
     # As failed: the build that it failed with, or a status that no build is finished with, was not heard of.

@@ -9,7 +9,6 @@ from typing import Any
 
 from hydra_notify_sim import errors, history
 from hydra_notify_sim.contract import channels
-from hydra_notify_sim.contract.statuses import Status
 from hydra_notify_sim.exploration.capture import drafts as making
 from hydra_notify_sim.exploration.capture import facts as known
 from hydra_notify_sim.exploration.capture.drafts import Draft
@@ -220,8 +219,8 @@ class _Teller:
         row = self.drafter.last.get(self.facts.build)
         how = "was announced"
         if row is not None:
-            how = Status(row.status or 0).name.replace("_", " ") if row.finished else "did not finish"
-            how = f"ended as {how}" if row.finished else how
+            status = making.row_status(row).name.replace("_", " ")
+            how = f"ended as {status}" if row.finished else "did not finish"
         hook = self._hook()
         promise = "C-live" if hook in channels.CACHED_CHANNELS else "B-at-least-once"
         return {
@@ -277,7 +276,7 @@ class _Teller:
             about: dict[str, Any] = {"build": self.names.builds[self.facts.build]}
             row = self.drafter.last.get(self.facts.build)
             if hook == "build_finished" and row is not None and row.finished:
-                about["status"] = Status(row.status or 0).name
+                about["status"] = making.row_status(row).name
             calls[f"{self.names.plugins[plugin]}.{hook}"] = {**about, "at_most": 0}
         if calls:
             expect["calls"] = calls
@@ -299,10 +298,12 @@ class _Teller:
         return [self.names.builds[build] for build in sorted(builds)]
 
     def _payload(self, fields: Iterable[Any]) -> list[Any]:
+        """Return a payload with nicknames; builds that are not told of are left out of it."""
         names = self.names.builds
         return [
-            names.get(field.build, field.build) if isinstance(field, making.Ref) else field
+            names[field.build] if isinstance(field, making.Ref) else field
             for field in fields
+            if not isinstance(field, making.Ref) or field.build in names
         ]
 
     def _written(self, draft: Draft) -> dict[str, Any]:

@@ -239,6 +239,29 @@ def test_what_cannot_have_happened_as_it_looks_is_told_by_its_notification(tape:
     assert "another" not in to_yaml(made.scenario)
 
 
+@pytest.mark.parametrize("status", [99, 13, None])
+def test_a_status_that_no_build_has_is_a_failure(tape: Tape, status: int | None) -> None:
+    tape.heard("build_finished", 1).finished(1, status)  # type: ignore[arg-type]
+    assert steps(tape.captured(untold=("GitHub",)))[0] == {"finish": "this-build", "status": "failed"}
+
+
+def test_builds_that_are_not_told_of_are_left_out_of_payloads(tape: Tape) -> None:
+    tape.heard("build_finished", 1, 1, 2, 3).finished(1, 1).finished(2, 2)
+    tape.heard("build_finished", 1, 1, 2, 3)
+    again = steps(tape.captured(2))[1]
+    assert again == {
+        "notify": {"channel": "build_finished", "payload": ["needed-1", "needed-1", "this-build"]}
+    }
+
+
+def test_a_build_that_is_named_and_not_there_has_no_row(tape: Tape) -> None:
+    tape.heard("build_finished", 1)
+    tape.records.append(history.Seen(t=tape.now, since=tape.now, build=1, row=None))
+    made = tape.captured()
+    assert data_of(made.scenario)["given"]["builds"] == {"this-build": {"row": "later"}}
+    assert steps(made)[0] == {"notify": {"channel": "build_finished", "payload": ["this-build"]}}
+
+
 def test_a_recording_that_was_cut_short_is_used_as_far_as_it_goes(tape: Tape) -> None:
     tape.heard("build_finished", 1).finished(1)
     assert not any("cut short" in note for note in tape.captured().notes)
