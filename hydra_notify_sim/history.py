@@ -51,6 +51,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     versions: dict[str, str] = {}
     """Program to version: hydra_notify_sim, python, postgresql."""
+    tap: bool = False
+    """Recorded by a tap on a live Hydra (`hydra-notify-sim capture`), which sees no calls and no dispatcher."""
     records: int | None = None
     """How many records follow in a saved history, so that one that lost some is not judged. None: not saved yet."""
 
@@ -284,6 +286,69 @@ class Counted(Record, frozen=True, kw_only=True, omit_defaults=True, tag="counte
     """Totals since this life began: ``malformed``, ``dropped``."""
 
 
+# What only a tap records. Each happened after `since` and not after `t`, by the clock of the tap's machine; nothing
+# closer is known of it.
+
+
+class Heard(Record, frozen=True, kw_only=True, omit_defaults=True, tag="heard"):
+    """A tap received a notification: it was emitted after ``since``."""
+
+    since: float
+    channel: str
+    payload: str
+    backend: int
+    """Process id of the server's session that emitted it."""
+
+
+class BuildRow(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A row of ``builds``, as far as a story needs it; ``mark`` is ``notificationpendingsince``."""
+
+    jobset: str
+    """``project:name``."""
+    job: str
+    system: str
+    finished: bool
+    status: int | None = None
+    start: int | None = None
+    stop: int | None = None
+    mark: int | None = None
+    cached: bool = False
+
+
+class Seen(Record, frozen=True, kw_only=True, omit_defaults=True, tag="seen"):
+    """A tap looked at a build's row for the first time, or found it different from the last time."""
+
+    since: float
+    build: int
+    row: BuildRow | None
+    """None: there is no such row (any more)."""
+
+
+class Changed(Record, frozen=True, kw_only=True, omit_defaults=True, tag="changed"):
+    """A tap found marks or tasks different from the last time; `Observed` is where it counts from."""
+
+    since: float
+    marked: dict[int, int] = {}
+    """Builds that carry a mark or another mark than before, with it."""
+    cleared: tuple[int, ...] = ()
+    """Builds that carry none any more."""
+    stored: tuple[Task, ...] = ()
+    """Tasks that are new, or differ in anything."""
+    gone: tuple[int, ...] = ()
+    """Ids of tasks that are there no more."""
+
+
+class Gap(Record, frozen=True, kw_only=True, omit_defaults=True, tag="gap"):
+    """A tap had lost its connection: what was emitted after ``since`` it did not hear."""
+
+    since: float
+    reason: str = ""
+
+
+class Closed(Record, frozen=True, kw_only=True, omit_defaults=True, tag="closed"):
+    """A tap ended in order; a file without it was cut short."""
+
+
 AnyRecord = (
     Commit
     | Committed
@@ -308,6 +373,11 @@ AnyRecord = (
     | Kicked
     | Observed
     | Counted
+    | Heard
+    | Seen
+    | Changed
+    | Gap
+    | Closed
 )
 
 
@@ -354,7 +424,7 @@ class SavedHistory:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise HistoryFileError(
                 f"{path}: line 1 is not the header of a history ({error}). "
-                "A history is the history.jsonl that `replay --out DIR` writes."
+                "A history is the history.jsonl that `replay --out DIR` or `capture` writes."
             ) from error
         if self.header.version != VERSION:
             raise HistoryFileError(
@@ -365,7 +435,8 @@ class SavedHistory:
         """Yield the records.
 
         Raises:
-            HistoryFileError: a line is not a record, the last one was cut off, or some are missing.
+            HistoryFileError: a line is not a record, the last one was cut off, or some are missing. A tap may
+                have been killed: of its history the last line may be cut off, and is left out.
 
         """
         decoder: msgspec.json.Decoder[AnyRecord] = msgspec.json.Decoder(AnyRecord)
@@ -374,6 +445,8 @@ class SavedHistory:
             number = 1
             for number, line in enumerate(file, start=2):
                 if not line.endswith(b"\n"):
+                    if self.header.tap:
+                        return  # killed in the middle of a line; each line before it stands for itself
                     raise HistoryFileError(
                         f"{self.path}: line {number} was cut off: the history is not whole, so no verdict can be given. "
                         "Play the scenario again."

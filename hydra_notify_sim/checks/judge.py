@@ -15,6 +15,7 @@ from hydra_notify_sim.checks.life import Life
 from hydra_notify_sim.checks.outcomes import Outcomes
 from hydra_notify_sim.checks.retries import Retries
 from hydra_notify_sim.checks.simulated import Simulated
+from hydra_notify_sim.checks.tapped import Tapped
 from hydra_notify_sim.checks.verdicts import Judgements, Verdict
 from hydra_notify_sim.checks.world import LISTENING, World
 from hydra_notify_sim.contract import channels, deviations, profiles, promises
@@ -35,12 +36,8 @@ def judge(source: history.Source, profile: profiles.Profile | None = None) -> Ju
 
     """
     chosen = profile or profiles.named(source.header.profile)
-    reader = Reader(source.header, chosen)
-    for number, record in that_happened(source):
-        reader.read(number, record)
-    reader.explain_surplus(source)
-    findings = reader.findings
-    known_as = functools.partial(_known_as, source.header, chosen, reader.circumstances)
+    findings, circumstances = _tapped(source) if source.header.tap else _played(source, chosen)
+    known_as = functools.partial(_known_as, source.header, chosen, circumstances)
     verdicts = tuple(_verdict(promise, findings, chosen, known_as) for promise in promises.PROMISES)
     not_judged = (
         f"{promise}, not judged under profile {chosen}: {violations[0][0]}"
@@ -48,6 +45,23 @@ def judge(source: history.Source, profile: profiles.Profile | None = None) -> Ju
         if not profiles.judged(chosen, promise)
     )
     return Judgements(verdicts, tuple(findings.allowed), (*findings.reported, *not_judged), chosen)
+
+
+def _played(source: history.Source, profile: profiles.Profile) -> tuple[Findings, Circumstances]:
+    reader = Reader(source.header, profile)
+    for number, record in that_happened(source):
+        reader.read(number, record)
+    reader.explain_surplus(source)
+    return reader.findings, reader.circumstances
+
+
+def _tapped(source: history.Source) -> tuple[Findings, Circumstances]:
+    findings = Findings()
+    reader = Tapped(source.header, findings)
+    for number, record in enumerate(source):
+        reader.read(number, record)
+    reader.end()
+    return findings, Circumstances(World(source.header))
 
 
 def that_happened(records: Iterable[history.AnyRecord]) -> Iterator[tuple[int, history.AnyRecord]]:

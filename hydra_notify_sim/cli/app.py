@@ -12,6 +12,7 @@ COMMANDS = {
     "replay": "Play scenarios against a dispatcher and judge what happened.",
     "check": "Judge saved histories again, without a database.",
     "explore": "Play generated scenarios, or every fault at every point of written ones.",
+    "capture": "Record a live Hydra from outside, or make a story of what was recorded.",
     "explain": "Print a promise or a quirk: its text, why it exists, what exercises it.",
     "dispatchers": "List the dispatchers that scenarios can be played against.",
     "dispatch": "Run the reference dispatcher on a Hydra database.",

@@ -2,8 +2,12 @@
 
 import click
 
+from hydra_notify_sim.cli import ending
 from hydra_notify_sim.contract import channels
+from hydra_notify_sim.dispatcher import core
 from hydra_notify_sim.dispatcher.command import run
+from hydra_notify_sim.known_bad import KNOWN_BAD
+from hydra_notify_sim.targets import registry
 
 
 @click.command("dispatch")
@@ -35,6 +39,11 @@ from hydra_notify_sim.dispatcher.command import run
     show_default=True,
     help="Which version of the payloads Hydra sends.",
 )
+@click.option(
+    "--known-bad",
+    metavar="NAME",
+    help="Run one that breaks a promise (see `dispatchers`), to try things out: never where anyone counts on it.",
+)
 def command(
     *,
     dsn: str,
@@ -42,9 +51,21 @@ def command(
     metrics_port: int | None,
     once: bool,
     payloads: channels.PayloadVersion,
+    known_bad: str | None,
 ) -> int:
     """Run the reference dispatcher on a Hydra database until SIGTERM or Ctrl-C.
 
     Never beside a live hydra-notify: two dispatchers on one database clear each other's marks.
     """
-    return run(dsn, plugins, metrics_port=metrics_port, once=once, payloads=payloads)
+    make_dispatcher = core.Dispatcher
+    if known_bad is not None:
+        make_dispatcher = registry.choose(f"known-bad:{known_bad}").dispatcher
+        ending.say(f"This dispatcher is wrong on purpose: {KNOWN_BAD[known_bad].story}")
+    return run(
+        dsn,
+        plugins,
+        metrics_port=metrics_port,
+        once=once,
+        payloads=payloads,
+        make_dispatcher=make_dispatcher,
+    )

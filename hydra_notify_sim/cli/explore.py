@@ -8,12 +8,12 @@ from typing import Any
 import click
 
 from hydra_notify_sim import engine, errors
-from hydra_notify_sim.cli import explore_campaign, explore_sweep
+from hydra_notify_sim.cli import explore_campaign, explore_fill, explore_sweep
 from hydra_notify_sim.contract import profiles
 
 DSN_VARIABLE = "HYDRA_NOTIFY_SIM_DSN"
 
-MODES: Sequence[ModuleType] = (explore_campaign, explore_sweep)
+MODES: Sequence[ModuleType] = (explore_campaign, explore_sweep, explore_fill)
 """Modules with ``options`` (a decorator), ``OWN`` (parameter to the option that asks for the mode or belongs to it)
 and ``run(shared, **own)``, which returns an exit code."""
 
@@ -68,7 +68,8 @@ def command(*, paths: tuple[Path, ...], expression: str | None, json_name: str |
 
     A campaign plays scenarios that are made up, shrinks those that break a promise, and writes them to
     counter-examples/. With --sweep, written scenarios are played again and again instead, each time with one more
-    fault or another order of events, until every point has had its turn.
+    fault or another order of events, until every point has had its turn. With --fill, what may have happened in the
+    open places of a captured story is tried until what was seen comes of it.
     """
     mode = _mode()
     options = engine.Options(

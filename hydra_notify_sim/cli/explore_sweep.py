@@ -93,6 +93,7 @@ def _choose(paths: Sequence[Path], expression: str | None) -> tuple[list[Named],
     loaded = [
         (path, one) for path, one, _ in scenario.load_all(paths) if matches is None or matches(path.stem)
     ]
+    scenario.refuse_open_places(loaded)
     return (
         [(path, one) for path, one in loaded if one.given.dispatcher == "in process"],
         [path.stem for path, one in loaded if one.given.dispatcher == "process"],

@@ -104,6 +104,7 @@ def command(
     matches = selection.matcher(expression) if expression is not None else None
     loaded = scenario.load_all(list(paths))
     selected = [one for one in loaded if matches is None or matches(one[0].stem)]
+    scenario.refuse_open_places((path, one) for path, one, _ in selected)
     if dry_run:
         return _look(selected, len(loaded))
     source = click.get_current_context().get_parameter_source("dsn")

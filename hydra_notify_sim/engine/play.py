@@ -97,6 +97,7 @@ class Player:
             verbs.Advance: self._advance,
             verbs.Settle: self._settle,
             verbs.ExpectStep: self._expect,
+            verbs.Unknown: self._unknown,
         }
 
     def play(self) -> Played:
@@ -373,6 +374,11 @@ class Player:
         self.played.expectations += expectations.evaluate(step.expect, self._moment(), step.line)
         if step.expect.violated:
             self.played.violated.append((step.expect, step.line))
+
+    def _unknown(self, _step: verbs.Unknown) -> None:
+        raise StoryError(
+            f"{self._where()}: what happened here is left open. Let `hydra-notify-sim explore --fill FILE` fill it."
+        )
 
     def _moment(self) -> expectations.Moment:
         journal = self.target.journal

@@ -86,7 +86,9 @@ class Summary:
                 self.broken += 1
             else:
                 self.unexercised += 1
-        self.calls = self.calls or any(isinstance(record, history.Called) for record in event.history)
+        # A tap sees no calls: what was emitted is what it has to show.
+        shows = history.Heard if event.history.header.tap else history.Called
+        self.calls = self.calls or any(isinstance(record, shows) for record in event.history)
         for verdict in event.judgements.verdicts:
             before = self.promises.get(verdict.promise, "not_exercised")
             stronger = _STRONGER[verdict.verdict] >= _STRONGER[before]

@@ -144,6 +144,32 @@ class _Writer:
             self.attach(position, number)
             self.add(number, called.plugin, f"{what}: {how}", tone)
 
+    def tapped(self, number: int, record: history.Heard | history.Changed | history.Seen) -> None:
+        match record:
+            case history.Heard():
+                what = self.names.event(record.channel, record.payload, self.header.payloads)
+                self.add(number, "Hydra", f"emits {what}", "commit")
+            case history.Changed():
+                self.changed(number, record)
+            case history.Seen():
+                self.add(number, "rows", self.seen(record), "rows")
+
+    def seen(self, record: history.Seen) -> str:
+        name, row = self.names.build(record.build), record.row
+        if row is None:
+            return f"{name} has no row"
+        how = statuses.status_name(row.status).replace("_", " ") if row.finished else "unfinished"
+        return f"{name} is {how}{', marked' if row.mark is not None else ''}"
+
+    def changed(self, number: int, record: history.Changed) -> None:
+        """Show what a tap found changed, as of all marks and tasks that it knows."""
+        marks = {
+            build: mark for build, mark in self.marks.items() if build not in record.cleared
+        } | record.marked
+        tasks = {id_: task for id_, task in self.tasks.items() if id_ not in record.gone}
+        tasks |= {task.id: task for task in record.stored}
+        self.observed(number, history.Observed(t=record.t, marks=marks, tasks=tuple(tasks.values())))
+
     def observed(self, number: int, record: history.Observed) -> None:
         tasks = {task.id: task for task in record.tasks}
         changes: list[str] = []
@@ -195,6 +221,9 @@ class _Writer:
         self.add(number, "dispatcher", f"counts {', '.join(grown) or 'nothing new'}", "rows", minor=True)
 
     def other(self, number: int, record: history.AnyRecord) -> None:
+        if isinstance(record, history.Heard | history.Changed | history.Seen):
+            self.tapped(number, record)
+            return
         who, text, tone = _plain(record)
         self.add(number, who, text, tone, minor=isinstance(record, history.Kicked | history.Settled))
 
@@ -238,6 +267,10 @@ def _plain(record: history.AnyRecord) -> tuple[str, str, Tone]:  # noqa: C901, P
         case history.NotSettled(reason=reason, busy=busy):
             tail = ", burning the processor" if busy else ""
             return "dispatcher", f"did not settle{tail}: {words.one_line(reason, 160)}", "bad"
+        case history.Gap(t=t, since=since):
+            return "tap", f"heard nothing for {words.duration(t - since)}: its connection was lost", "bad"
+        case history.Closed():
+            return "tap", "ends", "life"
         case history.Kicked():
             return "harness", "sends a notification of its own", "rows"
         case _:

@@ -3,6 +3,7 @@
 from hydra_notify_sim.scenario.durations import format_duration, parse_duration
 from hydra_notify_sim.scenario.expect import Allowance, Call, CallCount, Expect, Retry
 from hydra_notify_sim.scenario.files import load, load_all, load_text
+from hydra_notify_sim.scenario.gaps import OpenPlacesError, open_places, refuse_open_places
 from hydra_notify_sim.scenario.model import Given, GivenBuild, GivenPlugin, Raises, Scenario
 from hydra_notify_sim.scenario.parts import (
     DeletedRow,
@@ -44,6 +45,7 @@ from hydra_notify_sim.scenario.steps import (
     StepBase,
     StepEnds,
     Substitute,
+    Unknown,
 )
 from hydra_notify_sim.scenario.write import to_yaml
 
@@ -76,6 +78,7 @@ __all__ = [
     "NewTask",
     "Notification",
     "Notify",
+    "OpenPlacesError",
     "Point",
     "Postgres",
     "Problem",
@@ -95,12 +98,15 @@ __all__ = [
     "StepRow",
     "Substitute",
     "TaskRows",
+    "Unknown",
     "format_duration",
     "json_schema",
     "load",
     "load_all",
     "load_text",
+    "open_places",
     "parse_duration",
     "payload_text",
+    "refuse_open_places",
     "to_yaml",
 ]

@@ -66,7 +66,11 @@ class _Names:
         for path, step in self._steps:
             if step.at is not None:
                 yield from self._point((*path, "at"), step.at)
-            yield from self._step(path, step)
+            if not isinstance(step, verbs.Unknown):
+                yield from self._step(path, step)
+            elif len(path) > 2:
+                said = "an open place stands in the story itself, not under 'do' or 'repeat'"
+                yield Finding((*path, "unknown"), said, at_key=True)
 
     def _world(self) -> Iterator[Finding]:
         for nickname, build in self._given.builds.items():

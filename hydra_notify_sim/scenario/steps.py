@@ -2,12 +2,23 @@
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, PrivateAttr, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    PrivateAttr,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypeAliasType
 
 from hydra_notify_sim.contract import statuses
-from hydra_notify_sim.scenario.base import Entry, shown
+from hydra_notify_sim.scenario.base import Entry, as_list, as_written, at_least_one, shown
 from hydra_notify_sim.scenario.durations import Duration
 from hydra_notify_sim.scenario.expect import Expect
 from hydra_notify_sim.scenario.parts import (
@@ -263,6 +274,39 @@ class ExpectStep(StepBase):
     expect: Expect
 
 
+UNKNOWN = ("crash", "down", "connection lost")
+"""What may have happened to a dispatcher that nobody watched."""
+
+
+class Unknown(StepBase):
+    """An open place: what the dispatcher met since the open place before it, or since the beginning, nobody saw.
+
+    A story with one cannot be played; ``explore --fill`` tries what may stand there.
+    """
+
+    unknown: Annotated[
+        tuple[Literal["crash", "down", "connection lost"], ...],
+        BeforeValidator(as_list),
+        AfterValidator(at_least_one),
+        PlainSerializer(as_written),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"enum": [*UNKNOWN]},
+                    {"type": "array", "items": {"enum": [*UNKNOWN]}, "minItems": 1, "uniqueItems": True},
+                ]
+            }
+        ),
+    ]
+    """What may have happened: it crashed and was started again, it was down, its connections were lost."""
+
+    @model_validator(mode="after")
+    def _nothing_happens_in_it(self) -> Self:
+        if self.at is not None:
+            raise PydanticCustomError("at_do", "an open place has no 'at': it says where nobody looked")
+        return self
+
+
 VERBS: dict[str, type[StepBase]] = {
     "dispatcher": Dispatcher,
     "evaluate": Evaluate,
@@ -286,6 +330,7 @@ VERBS: dict[str, type[StepBase]] = {
     "settle": Settle,
     "repeat": Repeat,
     "expect": ExpectStep,
+    "unknown": Unknown,
 }
 """Every verb, in the order in which the language's description has them."""
 
@@ -364,7 +409,8 @@ Step = TypeAliasType(
         | Annotated[Advance, Tag("<advance>")]
         | Annotated[Settle, Tag("<settle>")]
         | Annotated[Repeat, Tag("<repeat>")]
-        | Annotated[ExpectStep, Tag("<expect>")],
+        | Annotated[ExpectStep, Tag("<expect>")]
+        | Annotated[Unknown, Tag("<unknown>")],
         Discriminator(_tag),
         BeforeValidator(_one_verb),
     ],

@@ -53,6 +53,19 @@ CHANGE = st.builds(
 )
 TASK = st.builds(history.Task, SMALL, CHANNEL, PLUGIN, PAYLOAD, st.integers(-1, 103), TIME)
 
+BUILD_ROW = st.builds(
+    history.BuildRow,
+    TEXT,
+    TEXT,
+    TEXT,
+    st.booleans(),
+    st.none() | SMALL,
+    st.none() | SMALL,
+    st.none() | SMALL,
+    st.none() | SMALL,
+    st.booleans(),
+)
+
 
 def _a(kind: type[Any], **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.builds(kind, t=TIME, **fields)
@@ -115,6 +128,18 @@ RECORD = st.one_of(
         history.Counted,
         counters=st.dictionaries(st.sampled_from(["malformed", "dropped", "x"]), TIME, max_size=2),
     ),
+    _a(history.Heard, since=TIME, channel=CHANNEL, payload=PAYLOAD, backend=SMALL),
+    _a(history.Seen, since=TIME, build=SMALL, row=st.none() | BUILD_ROW),
+    _a(
+        history.Changed,
+        since=TIME,
+        marked=st.dictionaries(SMALL, SMALL, max_size=4),
+        cleared=_some(SMALL),
+        stored=_some(TASK),
+        gone=_some(SMALL),
+    ),
+    _a(history.Gap, since=TIME, reason=TEXT),
+    _a(history.Closed),
 )
 HISTORY = st.builds(
     history.History,
@@ -123,6 +148,7 @@ HISTORY = st.builds(
         name=TEXT,
         plugins=PLUGINS,
         in_process=st.booleans(),
+        tap=st.booleans(),
         profile=st.sampled_from(["strict", "manual", "upstream"]),
         payloads=st.sampled_from(channels.PAYLOAD_VERSIONS),
         known=st.just({}) | st.just({"hn-stale-clear": ("B-clear-own",)}),

@@ -12,6 +12,7 @@ from hydra_notify_sim.contract import channels, promises
 from hydra_notify_sim.scenario import Scenario, document, json_schema, load_text, steps, to_yaml
 from hydra_notify_sim.scenario.parts import FINISH_STATUSES, STEP_STATUSES
 from hydra_notify_sim.scenario.points import CALL_POINTS, LONE_POINTS, NUMBERED_POINTS
+from hydra_notify_sim.scenario.steps import UNKNOWN
 
 VALIDATOR = jsonschema.Draft202012Validator(json_schema())
 
@@ -141,12 +142,15 @@ simple_steps = st.one_of(
     some({"release": nicknames}),
     some({"advance": durations}),
     some({"expect": expectations}),
+    some({"unknown": st.sampled_from(UNKNOWN) | st.lists(st.sampled_from(UNKNOWN), min_size=1, unique=True)}),
 )
 
 
 def with_points(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     lists = st.lists(inner, min_size=1, max_size=2)
-    held = st.tuples(simple_steps.filter(lambda step: step != "settle"), points, lists)
+    held = st.tuples(
+        simple_steps.filter(lambda step: step != "settle" and "unknown" not in step), points, lists
+    )
     return held.map(lambda it: {**it[0], "at": it[1], "do": it[2]}) | some(
         {"repeat": some({"times": counts, "steps": lists})}
     )
