@@ -617,11 +617,3 @@ def test_starting_twice_is_refused(play: Play) -> None:
     play.start()
     with pytest.raises(errors.UsageError, match="running"):
         play.start()
-
-
-def test_it_settles_quickly(play: Play) -> None:
-    play.start()
-    began = time.monotonic()
-    for _ in range(20):
-        play.target.settle()
-    assert (time.monotonic() - began) / 20 < 0.5

@@ -41,7 +41,7 @@ class Tape:
         )
         return self
 
-    def finished(self, build: int, status: int = 0, **columns: Any) -> "Tape":
+    def finished(self, build: int, status: int | None = 0, **columns: Any) -> "Tape":
         stop = int(self.now)
         return self.seen(
             build,
@@ -241,7 +241,7 @@ def test_what_cannot_have_happened_as_it_looks_is_told_by_its_notification(tape:
 
 @pytest.mark.parametrize("status", [99, 13, None])
 def test_a_status_that_no_build_has_is_a_failure(tape: Tape, status: int | None) -> None:
-    tape.heard("build_finished", 1).finished(1, status)  # type: ignore[arg-type]
+    tape.heard("build_finished", 1).finished(1, status)
     assert steps(tape.captured(untold=("GitHub",)))[0] == {"finish": "this-build", "status": "failed"}
 
 
