@@ -13,11 +13,14 @@ from hydra_notify_sim.engine import events
 from hydra_notify_sim.engine.run import Loaded, Options
 from hydra_notify_sim.exploration.sweeps.sweep import restarts_the_server
 from hydra_notify_sim.known_bad import KNOWN_BAD, KnownBad
+from hydra_notify_sim.scenario import steps as verbs
 from hydra_notify_sim.scenario.model import Scenario
 
 CONTROL = "reference"
-PATIENCE = 0.3
+PATIENCE = 0.2
 """Deadlines of those that are played as a process: all that is known of them is that they answer at once, or never."""
+LONG = 10 * 3600
+"""Simulated seconds from which on waiting is costly: a retry falls due at least every 17 minutes."""
 MANY = 100
 """Copies of a build from which on a story is costly."""
 
@@ -43,7 +46,7 @@ class Row:
     """Promise that was found violated to the scenarios that found it."""
     played: int = 0
     left_out: tuple[str, ...] = ()
-    """Scenarios that were not played against it: costly ones that exist for nothing that it breaks."""
+    """Scenarios that were not played against it: costly ones that do not exist for the promise that it is there to break."""
     failed: dict[str, str] = field(default_factory=dict)
     """Scenario that could not be played to its end, to the reason."""
 
@@ -118,13 +121,14 @@ def empty(scenarios: Sequence[Loaded], names: Sequence[str] | None = None) -> Ma
 
 
 def jobs(matrix: Matrix, scenarios: Sequence[Loaded]) -> list[Job]:
-    """Return what has to be played."""
-    return [
+    """Return what has to be played, what takes long first: nobody waits for it at the end."""
+    found = [
         Job(number, row.name)
         for row in (matrix.control, *matrix.rows)
         for number, (path, _, _) in enumerate(scenarios)
         if path.stem not in row.left_out
     ]
+    return sorted(found, key=lambda job: not is_costly(scenarios[job.scenario][1]))
 
 
 def play(
@@ -174,14 +178,16 @@ def _add(row: Row, scenario: str, found: Violated) -> None:
 
 
 def _is_played(bad: KnownBad, scenario: Scenario) -> bool:
-    exists_for_it = not set(bad.breaks).isdisjoint(scenario.exercises)
-    return exists_for_it or not (bad.as_process or is_costly(scenario))
+    if bad.as_process:
+        return not set(bad.breaks).isdisjoint(scenario.exercises)
+    return bad.breaks[0] in scenario.exercises or not is_costly(scenario)
 
 
 def is_costly(scenario: Scenario) -> bool:
-    """Tell whether a story takes long: it needs a process, restarts the server, or is about hundreds of builds."""
+    """Tell whether a story takes long: it needs a process, restarts the server, waits for long, or is about hundreds of builds."""
     return (
         scenario.given.dispatcher == "process"
         or restarts_the_server(scenario.story)
+        or any(isinstance(step, verbs.Advance) and step.advance > LONG for step in scenario.story)
         or any(build.copies > MANY for build in scenario.given.builds.values())
     )

@@ -139,8 +139,8 @@ def _left_out(matrix: Matrix) -> Iterator[failure.Row]:
                 counts[scenario] = counts.get(scenario, 0) + 1
     if counts:
         yield failure.Row(
-            "Costly stories (a process, a restarted server, hundreds of builds) are played only against dispatchers that "
-            f"break what they exist for: {', '.join(sorted(counts))}.",
+            "Costly stories (a process, a restarted server, a wait of a day, hundreds of builds) are played only against "
+            f"dispatchers that are there to break what they exist for: {', '.join(sorted(counts))}.",
             "dim",
         )
     for row in matrix.rows:
