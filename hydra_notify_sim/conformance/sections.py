@@ -30,6 +30,7 @@ def only(event: events.ScenarioFinished, ids: Collection[str]) -> tuple[events.S
     """
     verdicts = tuple(one for one in event.judgements.verdicts if one.promise in ids)
     broken = [one.promise for one in event.judgements.verdicts if one.verdict == "violated"]
+    explained = any(one.verdict in {"violated", "known"} for one in event.judgements.verdicts)
     beside = [one for one in broken if one not in ids]
     ours = [one for one in broken if one in ids]
     unmet = any(not one.met for one in event.expectations)
@@ -37,7 +38,7 @@ def only(event: events.ScenarioFinished, ids: Collection[str]) -> tuple[events.S
         replace(
             event,
             judgements=msgspec.structs.replace(event.judgements, verdicts=verdicts),
-            expectations=() if broken else event.expectations,
+            expectations=() if explained else event.expectations,
             passed=event.passed or (not ours and not event.not_exercised and (bool(beside) or not unmet)),
         ),
         beside,

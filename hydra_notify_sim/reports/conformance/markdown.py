@@ -131,7 +131,7 @@ def _lines(tally: Tally) -> Iterator[str]:
             yield "| promise | verdict | proof | what it says |"
             yield "|---|---|---|---|"
         sign = _SIGNS.get(one.verdict, "")
-        yield f"| {one.promise.id} | {sign} {one.verdict} | {cell(one.proof)} | {cell(one.text)} |"
+        yield f"| {one.promise.id} | {sign} {one.verdict} | {plain(one.proof)} | {cell(one.text)} |"
     yield from _broken("Broken promises", tally.of("violated"))
     yield from _broken("Known deviations", tally.of("known"))
     yield from _beside(tally)
@@ -189,8 +189,8 @@ def plain(text: str) -> str:
 
 
 def cell(text: str) -> str:
-    """Return a text for a cell of a table."""
-    return plain(text)
+    """Return a text of ours, which may hold markdown, for a cell of a table."""
+    return words.one_line(text).replace("|", "\\|")
 
 
 def code(text: str) -> str:

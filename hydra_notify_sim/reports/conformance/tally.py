@@ -44,7 +44,7 @@ class Result:
     """The scenarios that put it to the test."""
     findings: list[Finding] = field(default_factory=list)
     unplayed: dict[str, str] = field(default_factory=dict)
-    """Scenario that exists for it and did not put it to the test, to the reason."""
+    """Scenario that exists for it and did not put it to the test, to the reason if one is known."""
     beside: list[str] = field(default_factory=list)
     """Findings that the profile does not judge, in words."""
 
@@ -100,8 +100,13 @@ class Result:
         """Return why it was never put to the test."""
         if not self.claimed:
             return "nothing put it to the test, and --known says that it is not claimed"
-        reasons = [f"{name}: {reason}" for name, reason in self.unplayed.items()]
-        return words.listed(reasons, 2) if reasons else "nothing in this run put it to the test"
+        if not self.unplayed:
+            return "nothing in this run put it to the test"
+        stories = "the story" if len(self.unplayed) == 1 else f"the {len(self.unplayed)} stories"
+        text = f"not put to the test by {stories} that exist{'s' if len(self.unplayed) == 1 else ''} for it: "
+        text += words.listed(self.unplayed, 3)
+        reason = next(filter(None, self.unplayed.values()), "")
+        return f"{text} ({reason})" if reason else text
 
 
 class Tally:
@@ -144,6 +149,9 @@ class Tally:
 
     def _finished(self, event: events.ScenarioFinished) -> None:
         exists_for = set(event.history.header.exercises)
+        points = tuple(map(words.one_line, events.points_missed(event)))
+        if points:
+            self.unplayed[event.name] = points
         event, beside = sections.only(event, self.results.keys())
         self.summary.take(event)
         for promise in beside:
@@ -153,10 +161,7 @@ class Tally:
             self._verdict(event, verdict, names)
         for promise in exists_for & self.results.keys():
             if event.name not in self.results[promise].scenarios:
-                self.results[promise].unplayed[event.name] = _reason(event, promise)
-        points = tuple(one for one in event.not_exercised if "stands under `exercises`" not in one)
-        if points:
-            self.unplayed[event.name] = points
+                self.results[promise].unplayed[event.name] = points[0] if points else ""
         if any(not one.met for one in event.expectations):
             self.unmet.append(event)
         self.leniencies += leniencies.found(event.history)
@@ -211,12 +216,6 @@ class Tally:
         for one in self.leniencies:
             found.setdefault((one.kind, one.outcome), []).append(one)
         return [(kind, outcome, shown) for (kind, outcome), shown in found.items()]
-
-
-def _reason(event: events.ScenarioFinished, promise: str) -> str:
-    """Return why a scenario did not put to the test what it exists for."""
-    points = [one for one in event.not_exercised if "stands under `exercises`" not in one]
-    return words.one_line(points[0]) if points else f"nothing in the run put {promise} to the test"
 
 
 def outcome(tally: Tally) -> str:

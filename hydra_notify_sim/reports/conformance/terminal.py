@@ -105,8 +105,10 @@ class ConformanceTerminal:
         yield Row(heading, "known" if known else "bad")
         yield Row(words.one_line(result.text), "quote", 2, hang=0)
         shown = [one for one in result.findings if one.judgement == result.judgement]
-        for one in shown if self.verbose else shown[:_FINDINGS]:
+        for place, one in enumerate(shown if self.verbose else shown[:_FINDINGS]):
             yield from _finding(one)
+            if self.verbose or place == 0:
+                yield from _again(one.command)
         if len(shown) > _FINDINGS and not self.verbose:
             more = words.listed([one.scenario for one in shown[_FINDINGS:]], 4)
             yield Row(f"and in {more}; -v shows each", "dim", 2)
@@ -185,7 +187,6 @@ def _finding(one: Finding) -> Iterator[Row]:
     records = f" (records {', '.join(map(str, one.records[:6]))}{'…' if len(one.records) > 6 else ''})"
     deviation = f" [{one.deviation}]" if one.deviation else ""
     yield Row(f"in {one.scenario}{deviation}: {one.explanation}{records if one.records else ''}", "plain", 2)
-    yield from _again(one.command)
 
 
 def _again(command: str) -> Iterator[Row]:
