@@ -279,7 +279,14 @@ def _verdict(
     if count:
         times = "once" if count == 1 else f"{count} times"
         note = f" Broken, and not judged under profile {profile}: {violations[0][0]}" if violations else ""
-        return Verdict(promise.id, "held", f"put to the test {times}.{note}", (first,), exercised=count)
+        return Verdict(
+            promise.id,
+            "held",
+            f"put to the test {times}.{note}",
+            (first,),
+            exercised=count,
+            reported=bool(violations),
+        )
     return Verdict(promise.id, "not_exercised", "nothing in this run put it to the test.", ())
 
 

@@ -44,11 +44,18 @@ class Row:
     story: str = ""
     caught: dict[str, list[str]] = field(default_factory=dict)
     """Promise that was found violated to the scenarios that found it."""
+    wanted: int = 0
+    """How many scenarios are to be played against it."""
     played: int = 0
     left_out: tuple[str, ...] = ()
     """Scenarios that were not played against it: costly ones that do not exist for the promise that it is there to break."""
     failed: dict[str, str] = field(default_factory=dict)
     """Scenario that could not be played to its end, to the reason."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether all was played that is to be."""
+        return self.played >= self.wanted
 
     @property
     def main(self) -> str:
@@ -58,12 +65,12 @@ class Row:
     @property
     def survived(self) -> bool:
         """Whether nothing found its main promise violated."""
-        return bool(self.breaks) and self.main not in self.caught
+        return self.complete and bool(self.breaks) and self.main not in self.caught
 
     @property
     def missed(self) -> list[str]:
         """Further promises that it is said to break, and that nothing found violated."""
-        return [one for one in self.breaks[1:] if one not in self.caught]
+        return [one for one in self.breaks[1:] if self.complete and one not in self.caught]
 
 
 @dataclass(slots=True)
@@ -102,6 +109,7 @@ class Matrix:
             or self.uncovered
             or self.control.caught
             or self.control.failed
+            or not all(one.complete for one in (self.control, *self.rows))
         )
 
 
@@ -117,7 +125,9 @@ def empty(scenarios: Sequence[Loaded], names: Sequence[str] | None = None) -> Ma
         )
         for one in bad
     ]
-    return Matrix(Row(CONTROL), rows, len(scenarios))
+    for row in rows:
+        row.wanted = len(scenarios) - len(row.left_out)
+    return Matrix(Row(CONTROL, wanted=len(scenarios)), rows, len(scenarios))
 
 
 def jobs(matrix: Matrix, scenarios: Sequence[Loaded]) -> list[Job]:

@@ -5,13 +5,14 @@ this process, after all others.
 """
 
 import multiprocessing
+import os
 import pickle
 import signal
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -102,6 +103,8 @@ class Stage(Generic[T]):
         under_way: dict[Future[T], Job] = {}
         ours = True
         try:
+            with _uninterrupted():  # a process that is just being started would be forgotten
+                pool.submit(os.getpid)  # it starts them all
             while waiting or under_way:
                 while waiting and len(under_way) < self._workers:
                     job = waiting.pop()
@@ -121,11 +124,23 @@ class Stage(Generic[T]):
                 # Whoever interrupts does not want to wait for a dispatcher's deadlines. What a worker has started
                 # ends with it (`hydra_notify_sim.targets.guard`), its database is emptied before it is used again.
                 for process in list((pool._processes or {}).values()):  # noqa: SLF001  # there is no other way to them
-                    process.terminate()
+                    process.kill()
             pool.shutdown(wait=True, cancel_futures=True)
 
 
 # Processes
+
+_INTERRUPTS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Put off what would interrupt us."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Player(Generic[T]):
@@ -163,6 +178,8 @@ def _begin(
     """Make a worker ready: a database of its own on the server that all use."""
     # Ctrl-C reaches every process of the terminal: the first one ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A dispatcher that we start must not inherit what was blocked while we were started.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _INTERRUPTS)
     global _player  # noqa: PLW0603  # a worker's initializer has nowhere else to put it
     server = database.start_server(dsn=options.dsn, schema=options.schema)
     prepared = database.prepare(server, f"{server.database}_conformance_{numbers.get()}")

@@ -25,12 +25,12 @@ def scenarios(loaded: Sequence[Loaded], wanted: Sequence[Promise]) -> list[Loade
 def only(event: events.ScenarioFinished, ids: Collection[str]) -> tuple[events.ScenarioFinished, list[str]]:
     """Return how a scenario ended as far as these promises go, and which others it broke.
 
-    An expectation of the story that is not met counts only where no promise was broken: otherwise the broken promise
-    says why, and saying it twice would say less.
+    An expectation of the story that is not met counts only where no promise was broken, judged or not: otherwise the
+    broken promise says why, and saying it twice would say less.
     """
     verdicts = tuple(one for one in event.judgements.verdicts if one.promise in ids)
     broken = [one.promise for one in event.judgements.verdicts if one.verdict == "violated"]
-    explained = any(one.verdict in {"violated", "known"} for one in event.judgements.verdicts)
+    explained = any(one.verdict in {"violated", "known"} or one.reported for one in event.judgements.verdicts)
     beside = [one for one in broken if one not in ids]
     ours = [one for one in broken if one in ids]
     unmet = any(not one.met for one in event.expectations)
@@ -39,7 +39,7 @@ def only(event: events.ScenarioFinished, ids: Collection[str]) -> tuple[events.S
             event,
             judgements=msgspec.structs.replace(event.judgements, verdicts=verdicts),
             expectations=() if explained else event.expectations,
-            passed=event.passed or (not ours and not event.not_exercised and (bool(beside) or not unmet)),
+            passed=event.passed or (not ours and not event.not_exercised and (explained or not unmet)),
         ),
         beside,
     )

@@ -26,7 +26,8 @@ def outcome(matrix: Matrix) -> str:
     """Return in one sentence what it came to."""
     caught = len(matrix.rows) - len(matrix.survivors)
     if matrix.interrupted:
-        return "interrupted: dispatchers that were not played to their end count as survivors"
+        complete = sum(one.complete for one in matrix.rows)
+        return f"interrupted: {complete} of {len(matrix.rows)} known-bad dispatchers were played to the end"
     if matrix.holds:
         return f"all {len(matrix.rows)} known-bad dispatchers were caught by the promises that they break"
     said = f"{caught} of {len(matrix.rows)} known-bad dispatchers were caught"
@@ -79,7 +80,9 @@ def _exit_words(code: int) -> str:
 
 def _dispatcher(row: Row, *, verbose: bool) -> Iterator[failure.Row]:
     name = row.name.removeprefix("known-bad:")
-    if row.survived:
+    if not row.complete:
+        yield failure.Row(f"          {name}: {row.played} of {row.wanted} stories were played", "known", 2)
+    elif row.survived:
         yield failure.Row(
             f"SURVIVED  {name}: {row.main} was not found violated by any of {row.played} stories", "bad", 2
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hydra_notify_sim.checks.verdicts import Judgement, Verdict
 from hydra_notify_sim.conformance import leniencies, sections
-from hydra_notify_sim.contract import profiles
+from hydra_notify_sim.contract import profiles, promises
 from hydra_notify_sim.contract.deviations import Deviation
 from hydra_notify_sim.contract.promises.model import Promise
 from hydra_notify_sim.engine import events
@@ -184,7 +184,7 @@ class Tally:
                     event.command,
                 )
             )
-        elif not result.judged and "not judged under profile" in verdict.explanation:
+        elif verdict.reported:
             result.beside.append(f"broken in {event.name}, which profile {result.profile} only reports")
 
     def _sort(self) -> None:
@@ -206,6 +206,11 @@ class Tally:
         """Return the results with one of these verdicts that the profile judges, in the contract's order."""
         return [one for one in self.results.values() if one.judged and one.judgement in judgements]
 
+    @property
+    def sections(self) -> list[str]:
+        """The letters of the families that the run is about."""
+        return list(dict.fromkeys(one[0] for one in self.results))
+
     def missing(self) -> list[Result]:
         """Return the promises that were claimed and never put to the test: such a run proves nothing of them."""
         return [one for one in self.results.values() if one.required and not one.times]
@@ -223,10 +228,13 @@ def outcome(tally: Tally) -> str:
     count = len(tally.of("violated"))
     run = tally.run.dispatcher if tally.run else "the dispatcher"
     code = tally.exit_code
+    part = (
+        "" if len(tally.results) == len(promises.PROMISES) else f" as far as {'/'.join(tally.sections)} goes"
+    )
     if code == 0:
         known = len(tally.of("known"))
         held = words.plural(len(tally.of("held")), "promise")
-        return f"{run} conforms: {held} held" + (f", {known} known to be broken" if known else "")
+        return f"{run} conforms{part}: {held} held" + (f", {known} known to be broken" if known else "")
     if count:
         return f"{run} does not conform: {words.plural(count, 'promise')} violated"
     if code == 4:

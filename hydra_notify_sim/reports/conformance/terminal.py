@@ -21,8 +21,10 @@ _ROLES: dict[Judgement, Role] = {
 }
 _FINDINGS = 2
 """Scenarios that are shown for a broken promise; `-v` shows all."""
-_TEXT = 76
-"""Characters of a promise's text in the table; `-v` shows all of it."""
+_INDENT = 18
+"""Columns before a promise's text in the table, of which one line is shown; `-v` shows all of it."""
+_WIDTH = 100
+"""Columns of the table where nobody says how wide a line may be."""
 
 
 class ConformanceTerminal:
@@ -84,6 +86,7 @@ class ConformanceTerminal:
 
     def _table(self) -> Iterator[Row]:
         width = max((len(one) for one in self.tally.results), default=0)
+        room = (self.screen.console.width if self.screen.interactive else _WIDTH) - _INDENT
         family = ""
         for result in self.tally.results.values():
             if result.promise.family != family:
@@ -93,8 +96,9 @@ class ConformanceTerminal:
             role: Role = _ROLES[result.judgement] if result.judged else "dim"
             head = f"{result.verdict:13} {result.promise.id:{width}}  "
             yield Row(f"{head}{result.proof}", role, 2, hang=len(head))
-            text = result.text if self.verbose else textwrap.shorten(result.text, _TEXT, placeholder=" …")
-            yield Row(text, "dim", 18, hang=0)
+            whole = words.one_line(result.text)
+            text = whole if self.verbose else textwrap.shorten(whole, max(30, room), placeholder=" …")
+            yield Row(text, "dim", _INDENT, hang=0)
 
     # What was broken
 
@@ -148,6 +152,8 @@ class ConformanceTerminal:
         played = f"{words.plural(tally.played, 'scenario')} played in {words.duration(tally.summary.seconds)}"
         left = self._total - tally.played
         yield Row(played + (f", {left} not played" if left > 0 else ""), "heading")
+        if left > 0 and not tally.summary.interrupted:
+            yield Row(f"The run was ended: none of the first {tally.played} could be played.", "bad")
         counts = [f"{len(tally.of('held'))} held", f"{len(tally.of('violated'))} violated"]
         counts += [f"{len(tally.of('known'))} known to be broken"] if tally.of("known") else []
         counts += [f"{len(tally.of('not_exercised'))} not exercised"]
