@@ -19,7 +19,9 @@ SCENARIOS = shipped.load()
 @pytest.mark.slow
 def test_every_known_bad_dispatcher_is_caught_and_every_promise_has_one(tmp_path: Path) -> None:
     report, page = tmp_path / "matrix.json", tmp_path / "matrix.md"
-    code = main(["conformance", "--kill-matrix", "--workers", "3", "--json", str(report), "--markdown", str(page)])
+    code = main(
+        ["conformance", "--kill-matrix", "--workers", "3", "--json", str(report), "--markdown", str(page)]
+    )
     document = json.loads(report.read_text(encoding="utf-8"))
     assert document["survivors"] == []
     assert {one["dispatcher"]: one["missed"] for one in document["dispatchers"] if one["missed"]} == {}
@@ -34,7 +36,9 @@ def test_every_known_bad_dispatcher_is_caught_and_every_promise_has_one(tmp_path
 
 
 def test_one_that_breaks_nothing_survives(monkeypatch: pytest.MonkeyPatch) -> None:
-    tame = known_bad.KnownBad("tame", core.Dispatcher, ("B-clear", "E-order"), "Does nothing wrong. Nobody did.")
+    tame = known_bad.KnownBad(
+        "tame", core.Dispatcher, ("B-clear", "E-order"), "Does nothing wrong. Nobody did."
+    )
     monkeypatch.setitem(known_bad.KNOWN_BAD, "tame", tame)
     names = ["tame", "never-clears"]
     some = [one for one in SCENARIOS if one[0].stem in {"a-day-without-trouble", "nobody-is-interested"}]
