@@ -19,6 +19,7 @@ PAGES = [
     ROOT / "examples" / "dispatcher" / "README.md",
 ]
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+_COMMAND = re.compile(r"(?:^|\$ |--command )(hydra-notify-sim [a-z][a-z-]*\b(?! \]).*)", re.DOTALL)
 _INLINE = re.compile(r"`(hydra-notify-sim [^`\n]*)`")
 
 
@@ -43,16 +44,14 @@ def scripts(value: object) -> Iterator[str]:
 
 
 def commands() -> list[str]:
-    lines = [line for workflow in workflows() for line in scripts(workflow)]
+    lines = [" ".join(line.split()) for workflow in workflows() for line in scripts(workflow)]
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         for kind, block in _BLOCK.findall(text):
             if kind in {"console", "nix"}:
                 lines += block.replace("\\\n", " ").splitlines()
         lines += _INLINE.findall(_BLOCK.sub("", text))
-    return [
-        line[line.index("hydra-notify-sim") :] for line in lines if re.search(r"hydra-notify-sim [a-z]", line)
-    ]
+    return [found[1] for line in lines if (found := _COMMAND.search(line.strip()))]
 
 
 def test_each_workflow_runs_conformance_and_keeps_what_it_wrote() -> None:
