@@ -5,7 +5,6 @@ this process, after all others.
 """
 
 import multiprocessing
-import os
 import pickle
 import signal
 import traceback
@@ -103,13 +102,12 @@ class Stage(Generic[T]):
         under_way: dict[Future[T], Job] = {}
         ours = True
         try:
-            with _uninterrupted():  # a process that is just being started would be forgotten
-                pool.submit(os.getpid)  # it starts them all
             while waiting or under_way:
                 while waiting and len(under_way) < self._workers:
                     job = waiting.pop()
                     yield job, None
-                    under_way[pool.submit(_play, job)] = job
+                    with _uninterrupted():  # it starts a process, which would be forgotten
+                        under_way[pool.submit(_play, job)] = job
                 done, _ = wait(under_way, return_when=FIRST_COMPLETED)
                 for future in done:
                     yield under_way.pop(future), future.result()

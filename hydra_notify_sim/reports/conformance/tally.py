@@ -115,8 +115,8 @@ class Tally:
     def __init__(
         self, wanted: Sequence[Promise], profile: profiles.Profile, known: Sequence[Deviation] = ()
     ) -> None:
-        """Expect verdicts on these promises; those that ``known`` names need not have been put to the test."""
-        unclaimed = {one.promise for one in known}
+        """Expect verdicts on these promises; those that ``known`` names for any scenario need not have been put to the test."""
+        unclaimed = {one.promise for one in known if not one.scenario}
         self.results = {one.id: Result(one, profile, claimed=one.id not in unclaimed) for one in wanted}
         self.run: events.RunStarted | None = None
         self.summary = Summary(required=tuple(id_ for id_, one in self.results.items() if one.required))
