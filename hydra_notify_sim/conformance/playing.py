@@ -73,20 +73,22 @@ class Stage(Generic[T]):
         self._theirs = replace(options, dsn=server.dsn(server.database), wipe=None)
         self.server = f"PostgreSQL {server.version} ({server.source})"
 
-    def play(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, T | None]]:
+    def play(self, jobs: Sequence[Job], *, alone: bool = False) -> Iterator[tuple[Job, T | None]]:
         """Play; yield each job with None when it begins, and again with its result when it has ended.
+
+        ``alone``: one after the other in this process, nothing else going on.
 
         Raises:
             EnvironmentFailedError: a process was lost.
 
         """
-        alone = [job for job in jobs if restarts_the_server(self._scenarios[job.scenario][1].story)]
-        together = [job for job in jobs if job not in set(alone)]
-        if self._workers > 1 and len(together) > 1:
+        last = [job for job in jobs if restarts_the_server(self._scenarios[job.scenario][1].story)]
+        together = [job for job in jobs if job not in set(last)]
+        if self._workers > 1 and len(together) > 1 and not alone:
             yield from self._by_workers(together)
         else:
-            alone = [*together, *alone]
-        for job in alone:
+            last = [*together, *last]
+        for job in last:
             yield job, None
             yield job, self._here.play(job)
 

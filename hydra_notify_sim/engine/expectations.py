@@ -211,28 +211,43 @@ def _retries(wishes: Sequence[wanted.Retry], moment: Moment) -> tuple[str, str]:
 
 def _is_task(task: history.Task, wish: wanted.Retry, moment: Moment) -> bool:
     early, late = DUE_TOLERANCE
-    due_in = task.due - moment.now + _passed_since_failure(moment)
+    at_least, at_most = _passed_since_failure(task, moment)
+    due_in = task.due - moment.now
     named = task.payload.split("\t")
     return (
         task.plugin == wish.plugin
         and (wish.attempts is None or task.attempts == wish.attempts)
-        and (wish.due_in is None or wish.due_in + early <= due_in <= wish.due_in + late)
+        and (
+            wish.due_in is None
+            or (wish.due_in + early <= due_in + at_most and due_in + at_least <= wish.due_in + late)
+        )
         and (wish.hook is None or task.channel == wish.hook)
         and (wish.build is None or str(moment.ids.get(wish.build)) in named)
     )
 
 
-def _passed_since_failure(moment: Moment) -> float:
-    """Return how many seconds have passed by themselves since the last failure: real time goes on, a simulated clock does not."""
+def _passed_since_failure(task: history.Task, moment: Moment) -> tuple[float, float]:
+    """Return how many seconds have passed by themselves since a task's last failure, at least and at most.
+
+    A simulated clock does not go on by itself. Of a process it is known between which two looks at the rows it stored
+    the task, and which call had raised, or what had been emitted, since the first of the two.
+    """
     if moment.so_far.header.in_process:
-        return 0.0
-    passed = 0.0
+        return 0.0, 0.0
+    moved, seen, failed = 0.0, moment.now, moment.now
+    appeared = False
     for record in reversed(moment.so_far.records):
-        if isinstance(record, history.Raised):
-            return max(0.0, moment.now - record.t - passed)
         if isinstance(record, history.TimeMoved):
-            passed += record.seconds
-    return 0.0
+            moved += record.seconds
+        elif isinstance(record, history.Observed):
+            if any((one.id, one.attempts) == (task.id, task.attempts) for one in record.tasks):
+                appeared, seen = True, record.t + moved
+                failed = seen
+            elif appeared:
+                break
+        elif appeared and isinstance(record, history.Raised | history.Commit):
+            failed = record.t + moved
+    return max(0.0, moment.now - seen), max(0.0, moment.now - failed)
 
 
 def _retries_text(wishes: Sequence[wanted.Retry]) -> str:

@@ -59,10 +59,15 @@ class Settling:
             return
         watch = self._has_gone_task()
         reason = self._work()
+        handled = life.handled
+        busy = watch and not reason and self._is_busy()
+        if not busy and life.handled != handled:
+            # Time has passed while its processor was watched: a task has become due, and it may be in the middle of it.
+            reason = self._work()
         life.given_up = bool(reason)
         if reason:
             self._not_settled(reason)
-        elif watch and self._is_busy():
+        elif busy:
             target.record(
                 history.NotSettled(
                     t=target.now, reason="it has nothing to do, and burns its processor", busy=True
