@@ -69,8 +69,12 @@ def rows(matrix: Matrix, code: int, *, verbose: bool = False) -> Iterator[failur
         "heading",
     )
     role = "good" if code == 0 else "bad"
-    yield failure.Row(f"{outcome(matrix).capitalize()}.", role)
+    yield failure.Row(f"{_sentence(outcome(matrix))}.", role)
     yield failure.Row(f"Exit status {code}: {_exit_words(code)}.", role)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _exit_words(code: int) -> str:
@@ -199,7 +203,7 @@ def page(matrix: Matrix, code: int) -> str:
 
 
 def _page(matrix: Matrix, code: int) -> Iterator[str]:
-    yield f"# {'✅' if code == 0 else '❌'} {cell(outcome(matrix).capitalize())}"
+    yield f"# {'✅' if code == 0 else '❌'} {cell(_sentence(outcome(matrix)))}"
     yield ""
     yield (
         f"hydra-notify-sim {__version__}: {words.plural(matrix.scenarios, 'scenario')} against "

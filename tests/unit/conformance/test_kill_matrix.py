@@ -59,6 +59,7 @@ def test_it_holds_only_if_all_are_caught_by_all_they_break_and_the_control_by_no
     lacking = Matrix(Row("reference"), COVERING[:5])
     assert "C-live" in lacking.uncovered
     assert not lacking.holds
+    assert any("no dispatcher breaks" in str(row) and "E-once" in str(row) for row in sheet.rows(lacking, 1))
 
 
 def test_one_that_was_not_played_to_the_end_is_no_survivor_and_no_pass() -> None:
