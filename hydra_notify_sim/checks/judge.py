@@ -287,6 +287,7 @@ def _verdict(
     known_as: Callable[[str], str],
 ) -> Verdict:
     violations = findings.violations.get(promise.id, [])
+    count, first = findings.exercised.get(promise.id, (0, -1))
     if violations and profiles.judged(profile, promise.id):
         explanation, records = violations[0]
         more = len(violations) - 1 + findings.further.get(promise.id, 0)
@@ -294,12 +295,20 @@ def _verdict(
             explanation += f" ({more} more of this kind.)"
             records = tuple(sorted({number for _, proof in violations for number in proof}))
         quirk = known_as(promise.id)
-        return Verdict(promise.id, "known" if quirk else "violated", explanation, records, quirk)
-    if promise.id in findings.exercised:
-        count, first = findings.exercised[promise.id]
+        return Verdict(
+            promise.id, "known" if quirk else "violated", explanation, records, quirk, max(count, 1)
+        )
+    if count:
         times = "once" if count == 1 else f"{count} times"
         note = f" Broken, and not judged under profile {profile}: {violations[0][0]}" if violations else ""
-        return Verdict(promise.id, "held", f"put to the test {times}.{note}", (first,))
+        return Verdict(
+            promise.id,
+            "held",
+            f"put to the test {times}.{note}",
+            (first,),
+            exercised=count,
+            reported=bool(violations),
+        )
     return Verdict(promise.id, "not_exercised", "nothing in this run put it to the test.", ())
 
 

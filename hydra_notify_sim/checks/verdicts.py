@@ -18,6 +18,10 @@ class Verdict(msgspec.Struct, frozen=True):
     """Numbers of the records that prove it."""
     quirk: str = ""
     """For *known*: the id of the deviation, such as ``hn-stale-clear``."""
+    exercised: int = 0
+    """How often the history put the promise to the test."""
+    reported: bool = False
+    """For *held*: it was broken, and the profile does not judge it."""
 
 
 class Allowed(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ from hydra_notify_sim import __version__, errors
 
 COMMANDS = {
     "replay": "Play scenarios against a dispatcher and judge what happened.",
+    "conformance": "Say of every promise whether a dispatcher keeps it.",
     "check": "Judge saved histories again, without a database.",
     "explore": "Play generated scenarios, or every fault at every point of written ones.",
     "capture": "Record a live Hydra from outside, or make a story of what was recorded.",

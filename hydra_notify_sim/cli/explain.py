@@ -12,6 +12,7 @@ import click
 from hydra_notify_sim import errors, known_bad, scenario
 from hydra_notify_sim.contract import promises, quirks
 from hydra_notify_sim.reports import safe, words
+from hydra_notify_sim.scenario import shipped
 
 _SOURCES: dict[promises.Source, str] = {
     "manual": "Hydra's manual says it",
@@ -30,7 +31,7 @@ Exercised = dict[str, list[tuple[Path, str]]]
     "folder",
     type=click.Path(exists=True, path_type=Path),
     metavar="DIR",
-    help="Where to look for scenarios that exercise a promise.  [default: ./scenarios, if it is there]",
+    help="Where to look for scenarios that exercise a promise.  [default: ./scenarios if it is there, else those that come with the program]",
 )
 def command(*, ids: tuple[str, ...], folder: Path | None) -> int:
     """Print promises such as B-clear-own and quirks such as hn-stale-clear; without an ID, list them all."""
@@ -86,7 +87,7 @@ def _promise(one: promises.Promise, exercised: Exercised | None) -> Iterator[str
     yield f"  Judged under: {', '.join(one.profiles)}."
     yield from _breaking(one.id)
     if exercised is None:
-        yield "  Scenarios: no directory scenarios/ here; --scenarios DIR names one."
+        yield "  Scenarios: --scenarios DIR names a directory."
         return
     files = exercised.get(one.id, [])
     yield "  Exercised by:" if files else "  No scenario lists it under `exercises`."
@@ -124,22 +125,20 @@ def _paragraph(text: str, indent: str = "  ") -> list[str]:
 
 
 def _exercised(folder: Path | None) -> Exercised | None:
-    """Return which scenarios exist for which promise; None where there is no directory to look in.
+    """Return which scenarios exist for which promise; None where they cannot be read.
 
     Raises:
         UsageError: a scenario of a directory that was named is wrong. One of the directory that was only found is
             told and left out.
 
     """
-    place = folder or Path("scenarios")
-    if not place.exists():
-        return None
+    here = Path("scenarios")
     try:
-        loaded = scenario.load_all([place])
-    except errors.UsageError as error:
+        loaded = scenario.load_all([folder or (here if here.exists() else shipped.directory())])
+    except errors.HydraNotifySimError as error:
         if folder:
             raise
-        sys.stderr.write(safe.clean(f"{place} is left out: {error}\n"))
+        sys.stderr.write(safe.clean(f"scenarios are left out: {error}\n"))
         return None
     found: Exercised = {}
     for path, one, _ in loaded:

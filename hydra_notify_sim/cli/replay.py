@@ -8,13 +8,11 @@ from pathlib import Path
 import click
 
 from hydra_notify_sim import engine, scenario
-from hydra_notify_sim.cli import ending, running, selection
+from hydra_notify_sim.cli import ending, options, running, selection
 from hydra_notify_sim.contract import profiles
 from hydra_notify_sim.reports import directory, junit, safe, terminal, words
 from hydra_notify_sim.reports.report import Report
 from hydra_notify_sim.scenario import deviations
-
-DSN_VARIABLE = "HYDRA_NOTIFY_SIM_DSN"
 
 Loaded = tuple[Path, scenario.Scenario, str]
 
@@ -24,40 +22,13 @@ Loaded = tuple[Path, scenario.Scenario, str]
 @click.option(
     "-k", "expression", metavar="EXPR", help="Only scenarios whose names match: parts of names, and, or, not."
 )
-@click.option(
-    "--dispatcher",
-    default="reference",
-    show_default=True,
-    metavar="TARGET",
-    help="What is under test; see `dispatchers`.",
-)
-@click.option(
-    "--profile",
-    type=click.Choice(profiles.PROFILES),
-    default=profiles.DEFAULT_PROFILE,
-    show_default=True,
-    help="Which promises are judged.",
-)
-@click.option(
-    "--known",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Deviations that are known: YAML, a list of promise and reason.",
-)
-@click.option("--known-lenient", is_flag=True, help="Do not fail over a known deviation that was not found.")
-@click.option(
-    "--patience",
-    type=click.FloatRange(min=0.1, max=1000),
-    default=1.0,
-    show_default=True,
-    help="Multiplies every deadline of a dispatcher in a process.",
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything made up.")
-@click.option(
-    "--dsn",
-    envvar=DSN_VARIABLE,
-    help=f"A PostgreSQL server to use, instead of one of our own.  [env: {DSN_VARIABLE}]",
-)
+@options.dispatcher
+@options.profile
+@options.known
+@options.known_lenient
+@options.patience
+@options.seed
+@options.dsn
 @click.option(
     "--schema",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -68,10 +39,8 @@ Loaded = tuple[Path, scenario.Scenario, str]
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Write histories and verdicts there."
 )
-@click.option("--json", "json_name", metavar="FILE", help="Write a JSON report; - is standard output.")
-@click.option(
-    "--junit", "junit_path", type=click.Path(path_type=Path), metavar="FILE", help="Write a JUnit XML report."
-)
+@options.json_name
+@options.junit_path
 @click.option("--dry-run", is_flag=True, help="Read the files and list what would be played.")
 @click.option("-x", "stop_at_first", is_flag=True, help="Stop at the first scenario that does not pass.")
 @click.option(
@@ -107,9 +76,7 @@ def command(
     scenario.refuse_open_places((path, one) for path, one, _ in selected)
     if dry_run:
         return _look(selected, len(loaded))
-    source = click.get_current_context().get_parameter_source("dsn")
-    from_option = source is click.core.ParameterSource.COMMANDLINE
-    options = engine.Options(
+    chosen = engine.Options(
         dispatcher=dispatcher,
         profile=profile,
         known=deviations.read(known, lenient=known_lenient) if known else (),
@@ -120,7 +87,7 @@ def command(
         schema=schema,
         wipe=wipe,
         stop_at_first=stop_at_first,
-        command=_again(
+        command=again(
             dispatcher=dispatcher,
             profile=profile,
             known=known,
@@ -128,7 +95,7 @@ def command(
             seed=seed,
             schema=schema,
             wipe=wipe,
-            dsn=dsn if from_option else None,
+            dsn=options.dsn_of_the_command_line(dsn),
         ),
     )
     reports: list[Report] = []
@@ -140,18 +107,18 @@ def command(
     if not selected:
         ending.say(_nothing(len(loaded)))
     screen = terminal.TerminalReport(running.terminal_stream(json_name), verbose=verbose)
-    return running.Delivery(reports, screen).play(engine.play_all(selected, options))
+    return running.Delivery(reports, screen).play(engine.play_all(selected, chosen))
 
 
-def _again(
+def again(
     *,
     dispatcher: str,
     profile: str,
     known: Path | None,
     patience: float,
     seed: int,
-    schema: Path | None,
-    wipe: str | None,
+    schema: Path | None = None,
+    wipe: str | None = None,
     dsn: str | None,
 ) -> str:
     """Return the command line that plays this again, without its paths: what differs from the defaults.

@@ -4,13 +4,14 @@ import sys
 import time
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Protocol, TextIO
 
 from hydra_notify_sim import errors
 from hydra_notify_sim.cli import ending
 from hydra_notify_sim.engine import events
-from hydra_notify_sim.reports import json_report, terminal
+from hydra_notify_sim.reports import json_report
 from hydra_notify_sim.reports.report import Report, ReportNotWrittenError
+from hydra_notify_sim.reports.summary import Summary
 
 
 def json_target(name: str) -> Path | TextIO:
@@ -33,10 +34,21 @@ def terminal_stream(json_name: str | None) -> TextIO:
     return sys.stderr if json_name == "-" else sys.stdout
 
 
+class Screen(Report, Protocol):
+    """The report that people read while the run goes on."""
+
+    @property
+    def summary(self) -> Summary:
+        """What the run came to so far, with its exit code."""
+
+    def close(self) -> None:
+        """Take away what is drawn anew while the run goes on."""
+
+
 class Delivery:
     """A run's reports. The terminal's comes last, for it names the exit code, to which the others may add."""
 
-    def __init__(self, reports: Sequence[Report], screen: terminal.TerminalReport) -> None:
+    def __init__(self, reports: Sequence[Report], screen: Screen) -> None:
         self.reports = list(reports)
         self.screen = screen
         self.unwritten: list[ReportNotWrittenError] = []

@@ -87,3 +87,9 @@ class RunFinished:
 
 
 Event = RunStarted | ScenarioStarted | ScenarioFinished | ScenarioFailed | RunFinished
+
+
+def points_missed(event: ScenarioFinished) -> list[str]:
+    """Return why a story did not go as told: the points that were not reached, or that nobody can be held at."""
+    unexercised = [f"{promise} stands" for promise in event.history.header.exercises]
+    return [one for one in event.not_exercised if not one.startswith(tuple(unexercised))]

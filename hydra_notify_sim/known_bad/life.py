@@ -56,7 +56,7 @@ class WaitsForTheNextOne(core.Dispatcher):
             unseen.extend(self.inbox.receive(0.0))
 
 
-@known_bad("ignores-sigterm", "L-stop")
+@known_bad("ignores-sigterm", "L-stop", as_process=True)
 class IgnoresSigterm(core.Dispatcher):
     """Goes on after SIGTERM until it is killed, wherever it happens to be then.
 

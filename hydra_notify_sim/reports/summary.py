@@ -36,6 +36,9 @@ def judgement_words(judgement: Judgement) -> str:
 class Summary:
     """What a run came to so far; feed it every event with `take`."""
 
+    required: tuple[str, ...] | None = None
+    """Promises each of which some scenario must put to the test, where the run is about promises (`conformance`); None
+    where it is about scenarios, each of which must exercise what it is there for."""
     passed: int = 0
     failed: int = 0
     broken: int = 0
@@ -142,13 +145,16 @@ class Summary:
         """Why the run proves nothing, or an empty text: nothing passes by not happening."""
         if not self.scenarios:
             return "no scenario was played"
-        if self.unexercised:
+        if self.unexercised and self.required is None:
             return "not every scenario exercised what it is there for"
         if not self.calls:
             return "no plugin was called in the whole run"
         if self.count("not_exercised") == len(self.promises):
             return "no promise was exercised"
-        return ""
+        missing = [
+            one for one in self.required or () if self.promises.get(one, "not_exercised") == "not_exercised"
+        ]
+        return f"{', '.join(missing)} never put to the test" if missing else ""
 
 
 def _sought_in(event: events.ScenarioFinished) -> Iterator[Deviation]:

@@ -1,33 +1,16 @@
 """What a person sees: progress while scenarios are played, what broke and why, and what it came to."""
 
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TextIO
-
-from rich.cells import cell_len
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
 
 from hydra_notify_sim import errors
 from hydra_notify_sim.checks.verdicts import Judgement
 from hydra_notify_sim.contract import quirks
 from hydra_notify_sim.engine import events
-from hydra_notify_sim.reports import failure, safe, timeline, words
+from hydra_notify_sim.reports import failure, safe, screen, timeline, words
 from hydra_notify_sim.reports.failure import Role, Row
 from hydra_notify_sim.reports.summary import EXIT_WORDS, Summary, allowed_text, judgement_words
 
-_STYLES: dict[Role, str] = {
-    "heading": "bold",
-    "plain": "",
-    "quote": "italic",
-    "proof": "bold yellow",
-    "dim": "dim",
-    "bad": "bold red",
-    "known": "yellow",
-    "good": "green",
-    "command": "cyan",
-}
 _JUDGEMENT_ROLES: dict[Judgement, Role] = {
     "held": "good",
     "violated": "bad",
@@ -36,15 +19,6 @@ _JUDGEMENT_ROLES: dict[Judgement, Role] = {
 }
 _LISTED = 12
 """So many promises that were not exercised are named; a single scenario leaves out most of them."""
-_REFRESH = 0.08
-"""Seconds between two pictures of the progress line: more is more than an eye sees."""
-
-
-class _Console(Console):
-    """A console that leaves a closed pipe to its caller instead of ending the program by itself."""
-
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError
 
 
 _QUIRKS = frozenset(quirk.id for quirk in quirks.QUIRKS)
@@ -65,19 +39,13 @@ class TerminalReport:
 
         ``verb`` says what was done with the scenarios: ``played``, or ``judged`` for saved histories.
         """
-        self.console = _Console(file=stream, highlight=False, markup=False, emoji=False, width=width)
-        self.live: Live | None = None
+        self.screen = screen.Screen(stream, width)
+        self.progress = screen.Progress(self.screen)
         self.verbose = verbose
         self.verb = verb
         self.summary = Summary()
         self.total = 0
         self.begun = 0
-        self._drawn = 0.0
-
-    @property
-    def interactive(self) -> bool:
-        """Whether a person's terminal is at the other end, on which a line can be drawn anew."""
-        return self.console.is_terminal and not self.console.is_dumb_terminal
 
     def take(self, event: events.Event) -> None:
         """Take the next event."""
@@ -87,7 +55,8 @@ class TerminalReport:
                 self._started(event)
             case events.ScenarioStarted():
                 self.begun += 1
-                self._progress(event.name)
+                failed = f"{self.summary.failed} failed" if self.summary.failed else ""
+                self.progress.show(f"{self.begun}/{self.total}", event.name, failed)
             case events.ScenarioFinished():
                 self._finished(event)
             case events.ScenarioFailed():
@@ -97,9 +66,7 @@ class TerminalReport:
 
     def close(self) -> None:
         """Take the progress line away; nothing is printed. May be called again."""
-        if self.live:
-            self.live.stop()
-            self.live = None
+        self.progress.close()
 
     def _started(self, event: events.RunStarted) -> None:
         self.total = event.scenarios
@@ -107,64 +74,47 @@ class TerminalReport:
         said += [f"profile {event.profile}"] if event.profile else []
         if self.verb == "played":
             said.append(f"seed {event.seed}")
-        self._row(Row(words.one_line(", ".join(said)), "heading"))
+        self.screen.row(Row(words.one_line(", ".join(said)), "heading"))
         if event.server:
-            self._row(Row(words.one_line(safe.mask(event.server)), "dim"))
-        if self.interactive:
-            self.live = Live(
-                console=self.console,
-                auto_refresh=False,
-                transient=True,
-                redirect_stderr=False,
-                redirect_stdout=False,
-            )
-            self.live.start()
-
-    def _progress(self, name: str) -> None:
-        now = time.monotonic()
-        if self.live is None or now - self._drawn < _REFRESH:
-            return
-        self._drawn = now
-        text = Text(f"[{self.begun}/{self.total}] ", no_wrap=True, overflow="ellipsis")
-        text.append(words.one_line(name))
-        if self.summary.failed:
-            text.append(f"  {self.summary.failed} failed", "bold red")
-        self.live.update(text, refresh=True)
+            self.screen.row(Row(words.one_line(safe.mask(event.server)), "dim"))
+        self.progress.start()
 
     def _finished(self, event: events.ScenarioFinished) -> None:
         name = words.one_line(event.name)
         took = f"({event.seconds:.2f} s)"
         if event.passed:
             # On a terminal the progress line has said it already; a person asks for more with -v.
-            if not self.interactive or self.verbose:
-                self._row(Row(f"passed  {name} {took}", "good"))
+            if not self.screen.interactive or self.verbose:
+                self.screen.row(Row(f"passed  {name} {took}", "good"))
         else:
-            self._row(Row(f"FAILED  {name}: {failure.headline(event)} {took}", "bad"))
+            self.screen.row(Row(f"FAILED  {name}: {failure.headline(event)} {took}", "bad"))
         if not event.passed:
-            self._rows(failure.rows_of(event, whole=self.verbose))
+            self.screen.rows(failure.rows_of(event, whole=self.verbose))
         elif self.verbose:
-            self._rows(_story(event))
+            self.screen.rows(_story(event))
         if self.verbose:
-            self._rows(_verdicts(event))
+            self.screen.rows(_verdicts(event))
         if self.verbose or not event.passed or self.total == 1:
-            self._rows(
+            self.screen.rows(
                 Row(words.one_line(_named(event, allowed_text(one))), "dim", 2)
                 for one in event.judgements.allowed
             )
-            self._rows(Row(f"noticed: {words.one_line(one)}", "dim", 2) for one in event.judgements.reported)
+            self.screen.rows(
+                Row(f"noticed: {words.one_line(one)}", "dim", 2) for one in event.judgements.reported
+            )
         if not event.passed or self.verbose:
-            self._row(Row(""))
+            self.screen.row(Row(""))
 
     def _failed(self, event: events.ScenarioFailed) -> None:
         ours = isinstance(event.error, errors.HydraNotifySimError)
         why = f"could not be {self.verb}" if ours else "a fault in the harness itself"
-        self._row(Row(f"ERROR   {words.one_line(event.name)}: {why}", "bad"))
-        self._rows(failure.error_rows(event))
-        self._row(Row(""))
+        self.screen.row(Row(f"ERROR   {words.one_line(event.name)}: {why}", "bad"))
+        self.screen.rows(failure.error_rows(event))
+        self.screen.row(Row(""))
 
     def _end(self) -> None:
         self.close()
-        self._rows(self._totals())
+        self.screen.rows(self._totals())
 
     def _totals(self) -> Iterator[Row]:
         total = self.summary
@@ -208,46 +158,6 @@ class TerminalReport:
                 yield Row(
                     f"The contract allowed to be {kind}: {sum(by_promise.values())} ({each}{more})", "plain"
                 )
-
-    def _rows(self, rows: Iterable[Row]) -> None:
-        for row in rows:
-            self._row(row)
-
-    def _row(self, row: Row) -> None:
-        style = _STYLES[row.role]
-        for line in safe.clean(row.text).split("\n"):
-            if self.interactive:
-                self._wrapped(row, line, style)
-            else:
-                # Whoever reads a file or a pipe wraps for himself; a folded line cannot be searched for.
-                self.console.print(Text(f"{' ' * row.indent}{line}".rstrip(), style), soft_wrap=True)
-
-    def _wrapped(self, row: Row, line: str, style: str) -> None:
-        if row.role == "command":
-            # To be copied whole: the terminal folds it, not we.
-            self.console.print(Text(f"{' ' * row.indent}{line}", style), soft_wrap=True)
-            return
-        hanging = min(row.indent + row.hang, self.console.width // 2)
-        width = max(20, self.console.width - row.indent)
-        first, *rest = _wrap(line, width, max(20, self.console.width - hanging))
-        self.console.print(Text(f"{' ' * row.indent}{first}", style), soft_wrap=True)
-        for more in rest:
-            self.console.print(Text(f"{' ' * hanging}{more}", style), soft_wrap=True)
-
-
-def _wrap(line: str, width: int, next_width: int) -> list[str]:
-    """Break a line between words, in terminal cells; a word longer than a line is left to the terminal."""
-    text = line.lstrip(" ")
-    pieces, current = [], line[: len(line) - len(text)]
-    limit, empty = width, True
-    for word in text.split(" "):
-        candidate = current + word if empty else f"{current} {word}"
-        if not empty and cell_len(candidate) > limit:
-            pieces.append(current)
-            current, limit = word, next_width
-        else:
-            current, empty = candidate, False
-    return [*pieces, current]
 
 
 def _story(event: events.ScenarioFinished) -> Iterator[Row]:

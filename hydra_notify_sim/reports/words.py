@@ -24,6 +24,11 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
+def times(count: int) -> str:
+    """Return how often: ``once``, ``2 times``."""
+    return "once" if count == 1 else f"{count} times"
+
+
 def duration(seconds: float) -> str:
     """Return a span of time as a person says it: ``0.3 s``, ``6 s``, ``2 min``, ``26.5 h``."""
     sign = "-" if seconds < 0 else ""

@@ -12,6 +12,8 @@ from hydra_notify_sim.dispatcher import core
 from hydra_notify_sim.known_bad import KNOWN_BAD
 from hydra_notify_sim.targets import programs
 
+Kind = Literal["in process", "process"]
+
 
 class UnknownDispatcherError(errors.UsageError):
     """There is no dispatcher of this name; the message lists those there are."""
@@ -22,7 +24,7 @@ class Choice:
     """Which dispatcher is under test, and where it lives."""
 
     name: str
-    kind: Literal["in process", "process"]
+    kind: Kind
     dispatcher: type[core.Dispatcher] = core.Dispatcher
     """The one of ours that it is, if it is no program of somebody else's."""
     program: programs.Program | None = None
@@ -47,7 +49,8 @@ def choose(name: str) -> Choice:
     if name == "reference-process":
         return Choice(name, "process")
     if prefix == "known-bad" and rest in KNOWN_BAD:
-        return Choice(name, "in process", KNOWN_BAD[rest].dispatcher)
+        kind: Kind = "process" if KNOWN_BAD[rest].as_process else "in process"
+        return Choice(name, kind, KNOWN_BAD[rest].dispatcher)
     if prefix == programs.EXEC and colon:
         return Choice(name, "process", program=programs.from_command_line(rest))
     if prefix == programs.HYDRA_NOTIFY:

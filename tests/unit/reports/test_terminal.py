@@ -11,7 +11,7 @@ from hydra_notify_sim import errors, history
 from hydra_notify_sim.checks.verdicts import Judgements
 from hydra_notify_sim.contract import promises
 from hydra_notify_sim.engine import events
-from hydra_notify_sim.reports import terminal
+from hydra_notify_sim.reports import screen, terminal
 
 Started = Callable[[int], events.RunStarted]
 
@@ -147,7 +147,7 @@ def on_a_terminal(run: Iterable[events.Event], monkeypatch: pytest.MonkeyPatch, 
     for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.setattr(terminal, "_REFRESH", 0)
+    monkeypatch.setattr(screen, "_REFRESH", 0)
     stream = io.StringIO()
     stream.isatty = lambda: True
     report = terminal.TerminalReport(stream, width=width)
