@@ -36,15 +36,7 @@ def judge(source: history.Source, profile: profiles.Profile | None = None) -> Ju
     reader = Reader(source.header, chosen)
     for number, record in that_happened(source):
         reader.read(number, record)
-    reader.explain_surplus(source)
-    findings = reader.findings
-    verdicts = tuple(_verdict(promise, findings, source.header, chosen) for promise in promises.PROMISES)
-    not_judged = (
-        f"{promise}, not judged under profile {chosen}: {violations[0][0]}"
-        for promise, violations in findings.violations.items()
-        if not profiles.judged(chosen, promise)
-    )
-    return Judgements(verdicts, tuple(findings.allowed), (*findings.reported, *not_judged))
+    return reader.judgements(source)
 
 
 def that_happened(records: Iterable[history.AnyRecord]) -> Iterator[tuple[int, history.AnyRecord]]:
@@ -53,30 +45,46 @@ def that_happened(records: Iterable[history.AnyRecord]) -> Iterator[tuple[int, h
     What follows on a COMMIT is held back until it has returned; a COMMIT that never does counts as having
     happened, as does one that is still under way after `HELD_MOST` records.
     """
-    held: deque[tuple[int, history.AnyRecord]] = deque()
-    open_: set[int] = set()
-    refused: set[int] = set()
+    held = HeldBack()
     for number, record in enumerate(records):
+        yield from held.take(number, record)
+    yield from held.rest()
+
+
+Numbered = tuple[int, history.AnyRecord]
+
+
+class HeldBack:
+    """What is held back of a history: each record that is put in brings out those that are known to have happened."""
+
+    def __init__(self) -> None:
+        self._held: deque[Numbered] = deque()
+        self._open: set[int] = set()
+        self._refused: set[int] = set()
+
+    def take(self, number: int, record: history.AnyRecord) -> Iterable[Numbered]:
+        """Take a record in, and return what is let go."""
         if isinstance(record, history.Commit):
-            open_.add(number)
+            self._open.add(number)
         elif isinstance(record, history.Committed):
-            open_.discard(record.commit)
+            self._open.discard(record.commit)
             if not record.ok:
-                refused.add(record.commit)
-        elif not held:
-            yield number, record
-            continue
-        held.append((number, record))
-        if not open_ or len(held) > HELD_MOST:
-            open_.clear()
-            yield from _without(refused, held) if refused else held
-            held.clear()
-    yield from _without(refused, held)
+                self._refused.add(record.commit)
+        elif not self._held:
+            return ((number, record),)
+        self._held.append((number, record))
+        if self._open and len(self._held) <= HELD_MOST:
+            return ()
+        self._open.clear()
+        return self.rest()
+
+    def rest(self) -> Iterable[Numbered]:
+        """Let all go."""
+        held, self._held = self._held, deque()
+        return _without(self._refused, held) if self._refused else held
 
 
-def _without(
-    refused: set[int], held: Iterable[tuple[int, history.AnyRecord]]
-) -> Iterator[tuple[int, history.AnyRecord]]:
+def _without(refused: set[int], held: Iterable[Numbered]) -> Iterator[Numbered]:
     for number, record in held:
         if number in refused or (isinstance(record, history.Committed) and record.commit in refused):
             continue
@@ -88,6 +96,8 @@ class Reader:
 
     def __init__(self, header: history.Header, profile: profiles.Profile) -> None:
         self.findings = Findings()
+        self._header = header
+        self._profile = profile
         self.world = World(header)
         self.deliveries = Deliveries(self.world, self.findings)
         self.outcomes = Outcomes(self.world, self.findings, profile)
@@ -216,6 +226,18 @@ class Reader:
         self.outcomes.begins(number)
         self.retries.begins(record)
         self.life.begins(number, record)
+
+    def judgements(self, source: history.Source) -> Judgements:
+        """Return the verdicts on all that was read; ``source`` is where that stands, to be looked at again."""
+        self.explain_surplus(source)
+        findings, profile = self.findings, self._profile
+        verdicts = tuple(_verdict(promise, findings, self._header, profile) for promise in promises.PROMISES)
+        not_judged = (
+            f"{promise}, not judged under profile {profile}: {violations[0][0]}"
+            for promise, violations in findings.violations.items()
+            if not profiles.judged(profile, promise)
+        )
+        return Judgements(verdicts, tuple(findings.allowed), (*findings.reported, *not_judged))
 
     def explain_surplus(self, source: history.Source) -> None:
         """Look again for what each call without a cause repeats, or what it should not have been told."""
