@@ -178,3 +178,24 @@ def again(chance: Chance, about: str) -> Step:
     if chance.happens(0.4):
         made |= {"at": "inside_call", "do": [{"dispatcher": "crash"}]}
     return made
+
+
+AT_ENDS = (*CALLS, *CLEARS, *STORES)
+"""Points of a build that ends."""
+AT_EVENTS = (*CALLS, *STORES)
+"""Points of other events."""
+
+
+def trouble(chance: Chance, points: Sequence[str], about: str) -> Step:
+    """Return what happens at a point of a step about a build, as ``at`` and ``do``.
+
+    The build may end once more there, and the dispatcher or its connections may be lost.
+    """
+    at = chance.choice(points)
+    do: list[Step] = []
+    if at not in STORES and about and chance.happens(0.35):
+        once_more = again(chance, about)
+        do += [{"restart": about}, once_more]
+        if "do" in once_more or chance.happens(0.7):
+            return {"at": which(chance, at, ()), "do": do}
+    return {"at": which(chance, at, ()), "do": [*do, fault(chance, at)]}
