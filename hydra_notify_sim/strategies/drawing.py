@@ -6,7 +6,7 @@ It shrinks towards no, the first option and the least number; a list ends where 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from random import Random
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from hypothesis import strategies as st
 
@@ -76,7 +76,24 @@ def dealt(make: Callable[[Chance], T], count: int) -> st.SearchStrategy[T]:
     is drawn at every step of a machine, this is several times as fast as `drawn`, which reaches every value.
     """
     chance = Seeded(Random(0))  # noqa: S311  # not a secret
-    return st.sampled_from(sorted((make(chance) for _ in range(count)), key=_simplicity))
+    deck = Deck(sorted((make(chance) for _ in range(count)), key=_simplicity))
+    return st.integers(0, count - 1).map(deck)
+
+
+class Deck(Generic[T]):
+    """Values by their place, with a short name.
+
+    Hypothesis keeps a text of all strategies of a machine's rules for each example: `st.sampled_from` would put every
+    value into it, a megabyte an example.
+    """
+
+    def __init__(self, cards: Sequence[T]) -> None:
+        self._cards = cards
+        self.__name__ = f"deck_of_{len(cards)}"
+
+    def __call__(self, place: int) -> T:
+        """Return the value at a place, from 0."""
+        return self._cards[place]
 
 
 def _simplicity(value: object) -> tuple[bool, int]:
