@@ -5,7 +5,7 @@ keeps it, ``hydra-notify-sim replay`` plays it.
 """
 
 from hydra_notify_sim.strategies.broken import PromiseBroken, written_down
-from hydra_notify_sim.strategies.case import NothingTestedError
+from hydra_notify_sim.strategies.case import NothingTestedError, settings_of
 from hydra_notify_sim.strategies.coverage import text as account
 from hydra_notify_sim.strategies.machine import DispatcherMachine
 from hydra_notify_sim.strategies.making import machine, run
@@ -45,6 +45,7 @@ __all__ = [
     "points",
     "run",
     "scenarios",
+    "settings_of",
     "valid_payloads",
     "written_down",
 ]
