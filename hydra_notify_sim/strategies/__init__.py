@@ -7,7 +7,6 @@ keeps it, ``hydra-notify-sim replay`` plays it.
 from hydra_notify_sim.strategies.broken import PromiseBroken, written_down
 from hydra_notify_sim.strategies.case import NothingTestedError, settings_of
 from hydra_notify_sim.strategies.coverage import text as account
-from hydra_notify_sim.strategies.machine import DispatcherMachine
 from hydra_notify_sim.strategies.making import machine, run
 from hydra_notify_sim.strategies.parts import (
     build_graphs,
@@ -23,6 +22,7 @@ from hydra_notify_sim.strategies.parts import (
     points,
     valid_payloads,
 )
+from hydra_notify_sim.strategies.rules import DispatcherMachine
 from hydra_notify_sim.strategies.whole import play, scenarios
 
 __all__ = [

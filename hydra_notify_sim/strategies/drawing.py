@@ -76,8 +76,7 @@ def dealt(make: Callable[[Chance], T], count: int) -> st.SearchStrategy[T]:
     is drawn at every step of a machine, this is several times as fast as `drawn`, which reaches every value.
     """
     chance = Seeded(Random(0))  # noqa: S311  # not a secret
-    deck = Deck(sorted((make(chance) for _ in range(count)), key=_simplicity))
-    return st.integers(0, count - 1).map(deck)
+    return _card(Deck(sorted((make(chance) for _ in range(count)), key=_simplicity)))
 
 
 class Deck(Generic[T]):
@@ -87,13 +86,18 @@ class Deck(Generic[T]):
     value into it, a megabyte an example.
     """
 
-    def __init__(self, cards: Sequence[T]) -> None:
-        self._cards = cards
-        self.__name__ = f"deck_of_{len(cards)}"
+    # No dataclass, which Hypothesis would print field by field.
 
-    def __call__(self, place: int) -> T:
-        """Return the value at a place, from 0."""
-        return self._cards[place]
+    def __init__(self, cards: Sequence[T]) -> None:
+        self.cards = cards
+
+    def __repr__(self) -> str:
+        return f"<{len(self.cards)} cards>"
+
+
+@st.composite
+def _card(draw: st.DrawFn, deck: Deck[T]) -> T:
+    return deck.cards[draw(_numbers(0, len(deck.cards) - 1))]
 
 
 def _simplicity(value: object) -> tuple[bool, int]:

@@ -8,7 +8,7 @@ from hydra_notify_sim.contract import channels, profiles
 from hydra_notify_sim.exploration.campaigns.tally import Tally
 from hydra_notify_sim.strategies import broken
 from hydra_notify_sim.strategies.case import STEPS, run_as_test, settings_of
-from hydra_notify_sim.strategies.machine import DispatcherMachine
+from hydra_notify_sim.strategies.rules import DispatcherMachine
 from hydra_notify_sim.targets import registry
 
 

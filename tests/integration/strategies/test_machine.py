@@ -20,10 +20,10 @@ def _server_of_this_module() -> Iterator[None]:
 
 
 def test_the_reference_is_not_accused_and_the_run_says_what_it_covered() -> None:
-    machine = strategies.machine(examples=60, seed=7)
+    machine = strategies.machine(examples=40, seed=7)
     tally = strategies.run(machine)
     assert not tally.violations
-    assert tally.scenarios >= 60
+    assert tally.scenarios >= 40
     assert len(tally.promises) > 20
     assert len(tally.faults_at_points) > 2
     account = strategies.account(tally)
@@ -70,7 +70,7 @@ def test_a_bad_dispatcher_is_found_and_its_story_written(
 
 
 def test_what_given_finds_is_written_too_and_the_same_shape_is_one_file(tmp_path: Path) -> None:
-    @settings(max_examples=100, deadline=None, derandomize=True)
+    @settings(strategies.settings_of(examples=100), derandomize=True)
     @given(strategies.scenarios())
     def keeps_its_promises(story: scenario.Scenario) -> None:
         strategies.play(story, "known-bad:never-scans")
@@ -155,10 +155,10 @@ def test_pytest_fails_with_the_story_and_says_what_was_covered(pytester: pytest.
         from hypothesis import given, settings
         from hydra_notify_sim import strategies
 
-        TestGood = strategies.machine("reference", examples=10, seed=1).TestCase
+        TestGood = strategies.machine("reference", examples=5, seed=1).TestCase
         TestBad = strategies.machine("known-bad:clears-before-calling", examples=50, seed=1).TestCase
 
-        @settings(max_examples=20, deadline=None, derandomize=True, database=None)
+        @settings(strategies.settings_of(examples=20), derandomize=True, database=None)
         @given(strategies.scenarios())
         def test_scenarios(scenario):
             strategies.play(scenario, "known-bad:clears-before-calling")

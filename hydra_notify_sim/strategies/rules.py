@@ -28,7 +28,7 @@ from hydra_notify_sim.strategies.handles import Build, Plugin
 from hydra_notify_sim.strategies.improvising import Improvising, Step
 
 MOST_BUILDS = 6
-TROUBLE_SHARE = 0.65
+TROUBLE_SHARE = 0.9
 HERE = "a"
 """The nickname that stands for the build a rule is about, in what is drawn before the build is known."""
 
@@ -73,7 +73,7 @@ def _plugins(chance: Chance) -> dict[str, Step]:
 
 
 def _trouble(points: tuple[str, ...], about: str = HERE) -> st.SearchStrategy[Step | None]:
-    # Hypothesis takes the first ones more often than the others: in the end there is trouble at every third step.
+    # Hypothesis takes the first ones far more often than the others: in the end there is trouble at every third step.
     return dealt(
         lambda chance: vocabulary.trouble(chance, points, about) if chance.happens(TROUBLE_SHARE) else None,
         500,
@@ -258,7 +258,7 @@ class DispatcherMachine(Improvising):
     @rule(build=builds.filter(handles.is_fresh), already_valid=st.booleans(), trouble=TROUBLE)
     def substitute(self, build: Build, already_valid: bool, trouble: Step | None) -> None:
         """Fetch a build's outputs, or find them there."""
-        self.act({"substitute": build.nickname, "already_valid": already_valid}, trouble)
+        self.act({"substitute": build.nickname, "already_valid": already_valid}, trouble, build.nickname)
 
     @precondition(Some(handles.is_open))
     @rule(build=builds.filter(handles.is_open), ending=MARKING)
