@@ -25,7 +25,7 @@ def test_the_reference_is_not_accused_and_the_run_says_what_it_covered() -> None
     assert not tally.violations
     assert tally.scenarios >= 40
     assert len(tally.promises) > 20
-    assert len(tally.faults_at_points) > 2
+    assert tally.faults_at_points
     account = strategies.account(tally)
     for part in (
         "actions: ",
