@@ -99,7 +99,8 @@ def run_as_test(owner: Any, chosen: settings) -> None:
         with grounds.quiet(), broken.written_down(owner.directory):
             run_state_machine_as_test(owner, settings=chosen)
     finally:
-        coverage.ran(f"the machine against {owner.dispatcher}", owner.tally)
+        if owner.tally.scenarios:
+            coverage.ran(f"the machine against {owner.dispatcher}", owner.tally)
     _has_tested(owner, owner.tally.scenarios - before)
 
 

@@ -43,7 +43,7 @@ def test_the_reference_is_not_accused_and_the_run_says_what_it_covered() -> None
     [
         ("clears-after-the-first-plugin", "B-clear-after", 1),
         ("retries-at-once", "R-backoff", 2),
-        ("does-not-listen-again", "L-reconnect", 3),
+        ("never-clears", "B-clear", 3),
     ],
 )
 def test_a_bad_dispatcher_is_found_and_its_story_written(
@@ -115,9 +115,16 @@ def test_a_plugin_may_hold_its_call_while_the_story_goes_on() -> None:
 
 
 def test_a_dispatcher_in_a_process_of_its_own_can_be_put_to_the_test() -> None:
-    tally = strategies.run(strategies.machine("reference-process", examples=3, steps=6, seed=2))
-    assert tally.called
-    assert not tally.violations
+    machine = strategies.machine("reference-process")()
+    (build,) = machine.given_builds({"a": {}})
+    machine.given_plugins({"github": {}}, up=True, leave_out=frozenset())
+    machine.build(build, {}, {"at": "inside_call", "do": [{"dispatcher": "crash"}]})
+    machine.promises_are_kept()
+    assert not machine.alive
+    machine.teardown()
+    assert machine.tally.called
+    assert machine.tally.faults_at_points == {"dispatcher crash x inside_call": 1}
+    assert not machine.tally.violations
 
 
 def test_a_run_in_which_nothing_was_tested_fails() -> None:
