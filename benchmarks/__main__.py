@@ -1,4 +1,4 @@
-"""Runs all benchmarks, or those named: ``python -m benchmarks [scenarios] [replay] [checks] [fixtures] [campaign] [sweeps]``.
+"""Runs all benchmarks, or those named: ``python -m benchmarks [scenarios] [replay] [checks] [fixtures] [campaign] [machine] [sweeps]``.
 
 ``generated``, which takes minutes and writes docs/generated.md, runs only when it is named.
 """
@@ -6,7 +6,7 @@
 import importlib
 import sys
 
-ALL = ("scenarios", "replay", "checks", "fixtures", "campaign", "sweeps")
+ALL = ("scenarios", "replay", "checks", "fixtures", "campaign", "machine", "sweeps")
 
 
 def main() -> None:

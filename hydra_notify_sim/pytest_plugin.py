@@ -1,6 +1,7 @@
 """The pytest plugin: fixtures, markers and options. Thin: nothing of ours is imported until a test asks for it."""
 
 import os
+import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,8 @@ _SETTINGS = {
     "profile": ("strict", "how strictly promises are judged: strict, manual, upstream"),
     "seed": ("0", "seed of made-up names"),
 }
+_COVERED = "hydra-notify-sim covered: "
+"""Before the name of a property that says what a test of Hypothesis's covered."""
 _session: pytest.StashKey["Session"] = pytest.StashKey()
 _hydra: pytest.StashKey["Hydra"] = pytest.StashKey()
 
@@ -98,7 +101,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     elif item.get_closest_marker("hydra_scenario"):
         pytest.fail("the marker hydra_scenario is for tests that use the fixture hydra", pytrace=False)
     try:
-        yield
+        with _made_up(item):
+            yield
     except Exception:
         if hydra is not None:
             from hydra_notify_sim.pytest_fixtures import story  # noqa: PLC0415  # see the module's docstring
@@ -107,6 +111,32 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
         raise
     if hydra is not None:
         _end(hydra)
+
+
+@contextmanager
+def _made_up(item: pytest.Item) -> Iterator[None]:
+    """Write down the story of a promise that Hypothesis broke, and keep the account of what it covered."""
+    try:
+        yield
+    except BaseException:
+        if broken := sys.modules.get("hydra_notify_sim.strategies.broken"):
+            with broken.written_down():
+                raise
+        raise
+    finally:
+        if coverage := sys.modules.get("hydra_notify_sim.strategies.coverage"):
+            item.user_properties += [(_COVERED + what, text) for what, text in coverage.collect().items()]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what the examples of Hypothesis covered: with xdist, those of every worker."""
+    for report in (one for reports in terminalreporter.stats.values() for one in reports):
+        if getattr(report, "when", "") != "call":
+            continue
+        for name, account in report.user_properties:
+            if str(name).startswith(_COVERED):
+                terminalreporter.section(f"{str(name).removeprefix(_COVERED)} ({report.nodeid})", sep="-")
+                terminalreporter.write_line(account)
 
 
 def _end(hydra: "Hydra") -> None:

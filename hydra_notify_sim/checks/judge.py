@@ -36,32 +36,21 @@ def judge(source: history.Source, profile: profiles.Profile | None = None) -> Ju
 
     """
     chosen = profile or profiles.named(source.header.profile)
-    findings, circumstances = _tapped(source) if source.header.tap else _played(source, chosen)
-    known_as = functools.partial(_known_as, source.header, chosen, circumstances)
-    verdicts = tuple(_verdict(promise, findings, chosen, known_as) for promise in promises.PROMISES)
-    not_judged = (
-        f"{promise}, not judged under profile {chosen}: {violations[0][0]}"
-        for promise, violations in findings.violations.items()
-        if not profiles.judged(chosen, promise)
-    )
-    return Judgements(verdicts, tuple(findings.allowed), (*findings.reported, *not_judged), chosen)
-
-
-def _played(source: history.Source, profile: profiles.Profile) -> tuple[Findings, Circumstances]:
-    reader = Reader(source.header, profile)
+    if source.header.tap:
+        return _judgements(source.header, chosen, _tapped(source))
+    reader = Reader(source.header, chosen)
     for number, record in that_happened(source):
         reader.read(number, record)
-    reader.explain_surplus(source)
-    return reader.findings, reader.circumstances
+    return reader.judgements(source)
 
 
-def _tapped(source: history.Source) -> tuple[Findings, Circumstances]:
+def _tapped(source: history.Source) -> Findings:
     findings = Findings()
     reader = Tapped(source.header, findings)
     for number, record in enumerate(source):
         reader.read(number, record)
     reader.end()
-    return findings, Circumstances(World(source.header))
+    return findings
 
 
 def that_happened(records: Iterable[history.AnyRecord]) -> Iterator[tuple[int, history.AnyRecord]]:
@@ -70,30 +59,46 @@ def that_happened(records: Iterable[history.AnyRecord]) -> Iterator[tuple[int, h
     What follows on a COMMIT is held back until it has returned; a COMMIT that never does counts as having
     happened, as does one that is still under way after `HELD_MOST` records.
     """
-    held: deque[tuple[int, history.AnyRecord]] = deque()
-    open_: set[int] = set()
-    refused: set[int] = set()
+    held = HeldBack()
     for number, record in enumerate(records):
+        yield from held.take(number, record)
+    yield from held.rest()
+
+
+Numbered = tuple[int, history.AnyRecord]
+
+
+class HeldBack:
+    """What is held back of a history: each record that is put in brings out those that are known to have happened."""
+
+    def __init__(self) -> None:
+        self._held: deque[Numbered] = deque()
+        self._open: set[int] = set()
+        self._refused: set[int] = set()
+
+    def take(self, number: int, record: history.AnyRecord) -> Iterable[Numbered]:
+        """Take a record in, and return what is let go."""
         if isinstance(record, history.Commit):
-            open_.add(number)
+            self._open.add(number)
         elif isinstance(record, history.Committed):
-            open_.discard(record.commit)
+            self._open.discard(record.commit)
             if not record.ok:
-                refused.add(record.commit)
-        elif not held:
-            yield number, record
-            continue
-        held.append((number, record))
-        if not open_ or len(held) > HELD_MOST:
-            open_.clear()
-            yield from _without(refused, held) if refused else held
-            held.clear()
-    yield from _without(refused, held)
+                self._refused.add(record.commit)
+        elif not self._held:
+            return ((number, record),)
+        self._held.append((number, record))
+        if self._open and len(self._held) <= HELD_MOST:
+            return ()
+        self._open.clear()
+        return self.rest()
+
+    def rest(self) -> Iterable[Numbered]:
+        """Let all go."""
+        held, self._held = self._held, deque()
+        return _without(self._refused, held) if self._refused else held
 
 
-def _without(
-    refused: set[int], held: Iterable[tuple[int, history.AnyRecord]]
-) -> Iterator[tuple[int, history.AnyRecord]]:
+def _without(refused: set[int], held: Iterable[Numbered]) -> Iterator[Numbered]:
     for number, record in held:
         if number in refused or (isinstance(record, history.Committed) and record.commit in refused):
             continue
@@ -105,13 +110,15 @@ class Reader:
 
     def __init__(self, header: history.Header, profile: profiles.Profile) -> None:
         self.findings = Findings()
+        self._header = header
+        self._profile = profile
         self.world = World(header)
         self.deliveries = Deliveries(self.world, self.findings)
         self.outcomes = Outcomes(self.world, self.findings, profile)
         self.retries = Retries(self.world, self.findings, self.deliveries, self.outcomes.given_up)
         self.life = Life(self.world, self.findings, self.deliveries, self.outcomes)
         self.simulated = Simulated(self.world, self.findings)
-        self.circumstances = Circumstances(self.world)
+        self._circumstances = Circumstances(self.world) if profile == "upstream" else None
         self._readers: dict[type, Callable[[int, Any], None]] = {
             history.Called: self._called,
             history.Returned: self._returned,
@@ -137,7 +144,8 @@ class Reader:
         """Take one record in."""
         self.world.now = record.t
         self._readers.get(type(record), self._other)(number, record)
-        self.circumstances.take(record)
+        if self._circumstances is not None:
+            self._circumstances.take(record)
 
     def _other(self, number: int, record: history.AnyRecord) -> None:
         self.world.update(number, record)
@@ -236,6 +244,11 @@ class Reader:
         self.retries.begins(record)
         self.life.begins(number, record)
 
+    def judgements(self, source: history.Source) -> Judgements:
+        """Return the verdicts on all that was read; ``source`` is where that stands, to be looked at again."""
+        self.explain_surplus(source)
+        return _judgements(self._header, self._profile, self.findings, self._circumstances)
+
     def explain_surplus(self, source: history.Source) -> None:
         """Look again for what each call without a cause repeats, or what it should not have been told."""
         if not self.deliveries.surplus:
@@ -280,6 +293,26 @@ class Reader:
         self.findings.violate(promise, explanation, proof)
 
 
+def _judgements(
+    header: history.Header,
+    profile: profiles.Profile,
+    findings: Findings,
+    circumstances: Circumstances | None = None,
+) -> Judgements:
+    known_as = functools.partial(_known_as, header, profile, circumstances)
+    not_judged = (
+        f"{promise}, not judged under profile {profile}: {violations[0][0]}"
+        for promise, violations in findings.violations.items()
+        if not profiles.judged(profile, promise)
+    )
+    return Judgements(
+        tuple(_verdict(promise, findings, profile, known_as) for promise in promises.PROMISES),
+        tuple(findings.allowed),
+        (*findings.reported, *not_judged),
+        profile,
+    )
+
+
 def _verdict(
     promise: promises.Promise,
     findings: Findings,
@@ -313,7 +346,7 @@ def _verdict(
 
 
 def _known_as(
-    header: history.Header, profile: profiles.Profile, circumstances: Circumstances, promise: str
+    header: history.Header, profile: profiles.Profile, circumstances: Circumstances | None, promise: str
 ) -> str:
     """Return the id of the known deviation that a violation is, or nothing.
 
@@ -324,5 +357,7 @@ def _known_as(
     if profile != "upstream":
         return mine
     named = (quirk for quirk, broken in header.known.items() if promise in broken)
-    at_work = (one for one in deviations.UPSTREAM if circumstances.met(one.id, promise))
+    at_work = (
+        one for one in deviations.UPSTREAM if circumstances is not None and circumstances.met(one.id, promise)
+    )
     return next(named, mine) or deviations.explaining(promise, header.name, tuple(at_work))

@@ -5,6 +5,7 @@ The same promise broken by the same shape of story (its verbs, points and outcom
 
 import hashlib
 import platform
+import shlex
 import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra_notify_sim import __version__
-from hydra_notify_sim.contract import promises
+from hydra_notify_sim.contract import profiles, promises
 from hydra_notify_sim.engine import events
 from hydra_notify_sim.exploration import neighbours, shrinking
 from hydra_notify_sim.exploration.playing import Stage, violated
@@ -38,6 +39,8 @@ class Origin:
     server: str
     """Version of PostgreSQL."""
     profile: str = "strict"
+    by: str = ""
+    """What made it up, where that was no campaign."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,24 +187,35 @@ def _sentence(promise: str, story: list[dict[str, Any]]) -> str:
 
 def _head(origin: Origin, promise: str, before: int, shrunk: shrinking.Shrunk, name: str) -> str:
     text = promises.promise(promise).text
-    after = shrinking.actions(shrunk.scenario)
     lines = [f"Broken promise: {promise}."]
     lines += textwrap.wrap(" ".join(text.split()), WIDTH - 4, initial_indent="  ", subsequent_indent="  ")
     if origin.seed is not None:
-        lines.append(
-            f"Generated from seed {origin.seed} as scenario {origin.index}; {before} actions, shrunk to {after}"
-            f" in {shrunk.plays} plays{'' if shrunk.complete else ', and could be smaller: the budget was used up'}."
-        )
+        lines.append(f"Generated from seed {origin.seed} as scenario {origin.index}; {_size(before, shrunk)}")
+    elif origin.by:
+        lines.append(f"Made up by {origin.by}; {_size(before, shrunk)}")
     lines.append(
         f"hydra-notify-sim {__version__}, Python {platform.python_version()}, PostgreSQL {origin.server}, "
         f"profile {origin.profile}."
     )
-    lines.append(f"Again: hydra-notify-sim replay --dispatcher {origin.dispatcher} {name}.yaml")
+    lines.append(f"Again: {command(origin, f'{name}.yaml')}")
     lines.append(
         "The last step expects the promise to be broken. To keep this as a regression test, move the file into"
     )
     lines.append("scenarios/ and delete that step: it passes from the day on which the promise is kept.")
     return "".join(f"# {line}".rstrip() + "\n" for line in lines)
+
+
+def _size(before: int, shrunk: shrinking.Shrunk) -> str:
+    after = shrinking.actions(shrunk.scenario)
+    cut_short = "" if shrunk.complete else ", and could be smaller: the budget was used up"
+    return f"{before} actions, shrunk to {after} in {shrunk.plays} plays{cut_short}."
+
+
+def command(origin: Origin, file: str) -> str:
+    """Return the command that plays a counter-example again."""
+    words = ["hydra-notify-sim", "replay", "--dispatcher", origin.dispatcher]
+    words += ["--profile", origin.profile] if origin.profile != profiles.DEFAULT_PROFILE else []
+    return shlex.join([*words, file])
 
 
 def written(directory: Path) -> list[Path]:

@@ -16,6 +16,7 @@ from hydra_notify_sim import checks, errors, history, simulator
 from hydra_notify_sim.checks.verdicts import Judgements
 from hydra_notify_sim.contract import channels
 from hydra_notify_sim.engine import behaviours, events
+from hydra_notify_sim.engine.feed import Feed
 from hydra_notify_sim.engine.play import StoryEndsHere
 from hydra_notify_sim.engine.run import Runner
 from hydra_notify_sim.scenario import steps as verbs
@@ -25,7 +26,6 @@ from hydra_notify_sim.testing import plugins, seen, told, verdict, words
 from hydra_notify_sim.testing.actions import Actions
 from hydra_notify_sim.testing.comparisons import Call, StoredRetry
 from hydra_notify_sim.testing.dispatcher import At, Dispatcher
-from hydra_notify_sim.testing.feed import Feed
 from hydra_notify_sim.testing.handles import Build, Evaluation, Plugin, plugin_name
 from hydra_notify_sim.testing.words import made, read
 

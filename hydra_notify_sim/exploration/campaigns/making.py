@@ -4,6 +4,7 @@ import random
 
 from hydra_notify_sim.exploration.campaigns import stories
 from hydra_notify_sim.exploration.campaigns.tasks import Plan
+from hydra_notify_sim.exploration.chance import Seeded
 from hydra_notify_sim.scenario import Scenario
 
 EMPTY = Scenario.model_validate(
@@ -22,4 +23,4 @@ def scenario(plan: Plan, index: int) -> Scenario:
     if plan.empty:
         return EMPTY
     # Seeded by a text, which Random hashes the same on every machine and in every process.
-    return stories.scenario(random.Random(f"{plan.seed} {index}"))  # noqa: S311  # not a secret
+    return stories.scenario(Seeded(random.Random(f"{plan.seed} {index}")))  # noqa: S311  # not a secret

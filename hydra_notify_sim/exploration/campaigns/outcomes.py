@@ -2,8 +2,10 @@
 
 import hashlib
 import traceback
+from collections.abc import Iterable, Sequence
 
 from hydra_notify_sim import errors, history
+from hydra_notify_sim.checks.verdicts import Judgements
 from hydra_notify_sim.engine import events
 from hydra_notify_sim.exploration import counter_examples, playing
 from hydra_notify_sim.exploration.campaigns import tasks
@@ -33,7 +35,7 @@ def outcome(
         violated=playing.violated(event),
         called=any(isinstance(record, history.Called) for record in event.history),
         missed=len(event.not_exercised),
-        actions=sum(1 for _, step in walk(scenario.story) if _is_action(step)),
+        actions=sum(1 for _, step in walk(scenario.story) if is_action(step)),
     )
 
 
@@ -43,28 +45,34 @@ def digest(text: str) -> int:
 
 
 def features(scenario: Scenario, event: events.ScenarioFinished) -> tuple[str, ...]:
-    """Return what a scenario covered: ``action: …``, ``fault: … x point``, ``promise: … verdict``, ``allowed: …``."""
-    missed = {
-        record.point.split(" ")[0] for record in event.history if isinstance(record, history.PointMissed)
-    }
+    """Return what a scenario covered."""
+    return covered(scenario.story, event.history, event.judgements)
+
+
+def covered(
+    story: Sequence[StepBase], records: Iterable[history.AnyRecord], judgements: Judgements
+) -> tuple[str, ...]:
+    """Return what a story covered: ``action: …``, ``fault: … x point``, ``promise: … verdict``, ``allowed: …``."""
+    missed = {record.point.split(" ")[0] for record in records if isinstance(record, history.PointMissed)}
     found: dict[str, None] = {}
-    for _, step in walk(scenario.story):
-        if _is_action(step):
+    for _, step in walk(story):
+        if is_action(step):
             found[f"action: {step.verb}"] = None
         if step.at is None or step.at.name in missed:
             continue
         for inner in step.do:
             kind = "fault" if isinstance(inner, FAULTS) else "action"
             found[f"{kind}: {_name(inner)} x {step.at.name}"] = None
-    for verdict in event.judgements.verdicts:
+    for verdict in judgements.verdicts:
         if verdict.verdict != "not_exercised":
             found[f"promise: {verdict.promise} {verdict.verdict}"] = None
-    for allowed in event.judgements.allowed:
+    for allowed in judgements.allowed:
         found[f"allowed: {allowed.kind} by {allowed.promise}"] = None
     return tuple(found)
 
 
-def _is_action(step: StepBase) -> bool:
+def is_action(step: StepBase) -> bool:
+    """Whether a step does something: it does not only wait, look or repeat."""
     return not isinstance(step, verbs.Settle | verbs.ExpectStep | verbs.Repeat)
 
 

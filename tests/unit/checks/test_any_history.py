@@ -4,10 +4,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from hydra_notify_sim import checks, history
+from hydra_notify_sim.checks.so_far import SoFar
 from hydra_notify_sim.contract import channels
 from hydra_notify_sim.contract.promises import PROMISES
 
@@ -187,3 +188,24 @@ def test_a_history_can_be_judged_from_any_record_on_and_up_to_any(
     begin = data.draw(st.integers(0, len(written)))
     end = data.draw(st.integers(begin, len(written)))
     checks.judge(history.History(written.header, written.records[begin:end]))
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(HISTORY, st.lists(st.integers(1, 10)))
+def test_judged_while_it_is_written_it_is_judged_as_at_its_end(
+    written: history.History, pieces: list[int]
+) -> None:
+    assume(not written.header.tap)  # what a tap records is judged when it is over
+    growing = history.History(written.header)
+    so_far = SoFar(growing)
+    rest = list(written)
+    for piece in pieces:
+        growing.records += rest[:piece]
+        del rest[:piece]
+        so_far.read()
+        now = {one.promise for one in checks.judge(growing).verdicts if one.verdict == "violated"}
+        # A commit whose answer is not there yet counts at the end, and is held back before.
+        if not any(isinstance(record, history.Commit) for record in growing):
+            assert not now or so_far.suspicious
+    growing.records += rest
+    assert so_far.judgements() == checks.judge(written)

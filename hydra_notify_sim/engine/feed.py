@@ -1,9 +1,9 @@
-"""Plays the steps of a test one by one, also while a plugin holds its call open.
+"""Plays steps one by one as somebody thinks of them, also while a plugin holds its call open.
 
 The engine plays a story from its beginning to its end, and what comes after a held call it plays on the
-dispatcher's own stack. A test is a story that nobody has written down yet: each step is known when the test gets
-there. As long as no plugin holds its calls, each step is simply played. Where one does, the engine runs in a
-thread of its own and asks for the next step; the test and that thread never run at the same time.
+dispatcher's own stack. A test, or a state machine, is a story that nobody has written down yet: each step is known
+when they get there. As long as no plugin holds its calls, each step is simply played. Where one does, the engine runs
+in a thread of its own and asks for the next step; the two threads never run at the same time.
 """
 
 import queue
@@ -47,7 +47,7 @@ class Feed:
     def _run(self) -> None:
         try:
             self._player.play_steps(self._asked_for())
-        except BaseException as error:  # noqa: BLE001  # it belongs to the test, in the other thread
+        except BaseException as error:  # noqa: BLE001  # it belongs to whoever thinks of the steps, in the other thread
             self._thread = None
             self._idle.put(error)
         else:

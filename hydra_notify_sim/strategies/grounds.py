@@ -1,0 +1,88 @@
+"""The server and the database that the examples of one process are played on: opened once, emptied in between.
+
+An example that had to start a server would take a hundred times as long as one that empties a database. The server
+ends with the process.
+"""
+
+import atexit
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra_notify_sim.dispatcher import core
+from hydra_notify_sim.engine import Options
+from hydra_notify_sim.engine.environment import Environment, opened
+from hydra_notify_sim.engine.run import Runner
+from hydra_notify_sim.exploration.playing import Stage
+from hydra_notify_sim.targets import registry
+
+
+class EnvironmentGone(BaseException):  # carries the error past Hypothesis, and is never seen by itself
+    """The server or the dispatcher's program failed: nothing that Hypothesis should make smaller.
+
+    It is no `Exception`, for those Hypothesis takes for what it looks for.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """One dispatcher on one database."""
+
+    stage: Stage
+    runner: Runner
+    options: Options
+
+
+_environments: dict[tuple[str | None, Path | None], Environment] = {}
+_grounds: dict[Options, Ground] = {}
+_put_away = ExitStack()
+atexit.register(_put_away.close)
+
+
+def of(options: Options) -> Ground:
+    """Return where a dispatcher is put to the test, the same for equal options.
+
+    On a user's server (``options.dsn``) each worker of pytest-xdist has a database of its own there, for what is
+    notified in a database is heard by all that listen in it.
+
+    Raises:
+        UsageError: the dispatcher, the profile or the database is not one that can be used.
+        EnvironmentFailedError: there is no server.
+
+    """
+    if (found := _grounds.get(options)) is not None:
+        return found
+    choice = registry.choose(options.dispatcher)
+    place = (options.dsn, options.schema)
+    if place not in _environments:
+        worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+        _environments[place] = _put_away.enter_context(
+            opened(options.dsn, options.schema, None, suffix=f"_{worker}" if worker else "")
+        )
+    environment = _environments[place]
+    ground = Ground(Stage(environment, options), Runner(environment, choice, options), options)
+    _grounds[options] = ground
+    return ground
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what the dispatchers in this process log out of everybody's logs: hundreds of examples are torn from their connections."""
+    propagated, core.LOG.propagate = core.LOG.propagate, False
+    try:
+        yield
+    finally:
+        core.LOG.propagate = propagated
+
+
+def close() -> None:
+    """Stop the servers now, and not when the process ends."""
+    _grounds.clear()
+    _environments.clear()
+    _put_away.close()
