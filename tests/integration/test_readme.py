@@ -80,7 +80,7 @@ def test_the_test_passes_with_the_plugin_of_the_example(pytester: pytest.Pyteste
 
 def test_every_command_of_the_table_exists() -> None:
     named = re.findall(r"^\| `hydra-notify-sim (\w+)", README, flags=re.MULTILINE)
-    assert len(named) == 7
+    assert len(named) == 10
     for name in named:
         result = subprocess.run(
             [sys.executable, "-m", "hydra_notify_sim", name, "--help"],
