@@ -131,6 +131,15 @@ class Child:
                     found = True
         return total / os.sysconf("SC_CLK_TCK") if found else None
 
+    def wants_processor(self) -> bool:
+        """Tell whether a process of the group runs, or waits for a processor to run on; False where /proc does not say."""
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                fields = stat.read_text().rpartition(")")[2].split()
+                if int(fields[2]) == self.pid and fields[0] == "R":
+                    return True
+        return False
+
     def _read(self) -> None:
         stream = self._process.stdout
         assert stream is not None

