@@ -190,7 +190,8 @@ class Life:
 
     def _wrote(self, name: str) -> None:
         if name not in READS and name not in {"connect", "listen"}:
-            self.effects += 1
+            # A task that is put off, again and again and with no call, is no progress.
+            self.effects += name != "requeue"
             self.target.journal.changed()
             self.target.journal.observe()
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from hydra_notify_sim import history
 from hydra_notify_sim.engine import events
 
 HEAD = "scenario: Found by a campaign\nwhy: the harness was wrong\nexercises: [L-lives]\n"
@@ -102,3 +103,24 @@ def test_the_reference_is_not_accused(
     finished = play(file)
     assert not [v for v in finished.judgements.verdicts if v.verdict == "violated"]
     assert any(v.verdict == "held" for v in finished.judgements.verdicts)
+
+
+def test_a_dispatcher_that_puts_a_task_off_without_end_is_spinning(
+    tmp_path: Path, play: Callable[..., events.ScenarioFinished]
+) -> None:
+    """It would be waited for without end, for each time it writes something."""
+    file = tmp_path / "story.yaml"
+    file.write_text(
+        HEAD
+        + """
+given:
+  builds: {a: {}}
+  plugins: {github: {hooks: [build_finished]}}
+story:
+  - dispatcher: start
+  - insert: {task: {plugin: github, channel: build_finished, payload: [a]}}
+"""
+    )
+    finished = play(file, dispatcher="known-bad:retries-at-once")
+    assert any(isinstance(one, history.NotSettled) and one.busy for one in finished.history)
+    assert not [v for v in play(file).judgements.verdicts if v.verdict == "violated"]
