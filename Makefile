@@ -1,4 +1,4 @@
-# Two commands: `make replay` plays every scenario, `make test` passes the tests.
+# Two commands: `make replay` plays every scenario, `make test` passes the tests; `make test-slow` those that take longer.
 #
 # Each sets up what it needs in .venv, given Python with its venv module.
 #   PYTHON=python3.12   which Python the virtual environment is made of
@@ -20,13 +20,16 @@ READY := $(VENV)/.ready
 WORKERS ?= -n 2
 endif
 
-.PHONY: replay test benchmarks clean packages
+.PHONY: replay test test-slow benchmarks clean packages
 
 replay: $(READY)
 	@$(RUN) -m hydra_notify_sim replay scenarios $(ARGS)
 
 test: $(READY)
-	@$(RUN) -m pytest $(WORKERS) $(ARGS)
+	@$(RUN) -m pytest $(WORKERS) -m "not slow" $(ARGS)
+
+test-slow: $(READY)
+	@$(RUN) -m pytest $(WORKERS) -m slow $(ARGS)
 
 benchmarks: $(READY)
 	@$(RUN) -m benchmarks $(ARGS)

@@ -69,6 +69,7 @@ story:
 """
 
 
+@pytest.mark.slow
 def test_it_has_settled_when_it_was_quiet_for_as_long_as_it_says(
     tmp_path: Path, play: Callable[..., events.ScenarioFinished]
 ) -> None:

@@ -443,6 +443,7 @@ class Stalls(core.Dispatcher):
             self.stalled = tuple(self.inbox.receive(0.2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kick", [True, False])
 def test_a_dispatcher_that_stalls_is_found(database: Database, kick: bool, monkeypatch: Any) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
@@ -476,6 +477,7 @@ class OnlyWhenWoken(core.Dispatcher):
         return 3600.0
 
 
+@pytest.mark.slow
 def test_a_dispatcher_that_retries_only_when_woken_is_found(database: Database, monkeypatch: Any) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
 

@@ -66,6 +66,7 @@ def test_every_point_is_crashed_at_once_and_the_reference_keeps_its_promises() -
     assert all(tried.held and not tried.astray for tried in crashes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["crash", "disconnect"])
 def test_one_play_stands_for_the_points_between_which_nothing_happened(kind: sweeps.Kind) -> None:
     failing = STORY.replace("github: {hooks: [build_finished]}", "github: {raises: {first: 2}}")

@@ -38,6 +38,7 @@ def test_the_reference_is_not_accused_and_the_run_says_what_it_covered() -> None
         assert part in account
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "promise", "seed"),
     [
@@ -69,6 +70,7 @@ def test_a_bad_dispatcher_is_found_and_its_story_written(
     assert not play(file).passed, "the reference breaks nothing, and the file expects it to"
 
 
+@pytest.mark.slow
 def test_what_given_finds_is_written_too_and_the_same_shape_is_one_file(tmp_path: Path) -> None:
     @settings(strategies.settings_of(examples=100), derandomize=True)
     @given(strategies.scenarios())
