@@ -4,6 +4,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from hydra_notify_sim.engine import events
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
