@@ -196,6 +196,7 @@ def test_one_that_floods_its_output_is_drained_and_its_last_lines_kept(make: Mak
     target = make(
         "for n in range(200): print(str(n) * 20_000)\n"
         "for n in range(3000): print('line', n)\n"
+        "sys.stdout.flush()\n"
         "sys.exit('no more')"
     )
     with pytest.raises(
