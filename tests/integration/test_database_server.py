@@ -85,6 +85,7 @@ def test_another_schema_is_prepared_for_itself(
     assert len(preparations) == len(list(cache_home.iterdir())) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "size"), [("content", 1 << 20), ("content", 0), ("index.json", 99), ("gone", 0)]
 )

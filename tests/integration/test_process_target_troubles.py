@@ -22,6 +22,8 @@ from hydra_notify_sim.targets.process import ProcessTarget
 from hydra_notify_sim.targets.process_clock import ProcessClock
 from hydra_notify_sim.targets.programs import Program
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., ProcessTarget]
 
 CONNECT = """

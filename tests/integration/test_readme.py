@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hydra_notify_sim.cli import main
 from hydra_notify_sim.contract.promises import PROMISES
 from hydra_notify_sim.dispatcher.plugins import PythonPlugin
 from hydra_notify_sim.engine import events
@@ -78,18 +79,12 @@ def test_the_test_passes_with_the_plugin_of_the_example(pytester: pytest.Pyteste
     pytester.runpytest_inprocess("-p", "no:cacheprovider", "-W", "error").assert_outcomes(passed=1)
 
 
-def test_every_command_of_the_table_exists() -> None:
+def test_every_command_of_the_table_exists(capsys: pytest.CaptureFixture[str]) -> None:
     named = re.findall(r"^\| `hydra-notify-sim (\w+)", README, flags=re.MULTILINE)
     assert len(named) == 10
     for name in named:
-        result = subprocess.run(
-            [sys.executable, "-m", "hydra_notify_sim", name, "--help"],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=ROOT,
-        )
-        assert result.returncode == 0, result.stderr
+        assert main([name, "--help"]) == 0
+        assert f"hydra-notify-sim {name}" in capsys.readouterr().out
 
 
 def test_every_link_leads_somewhere() -> None:

@@ -126,6 +126,7 @@ def test_every_pair_has_its_turn() -> None:
     assert all(one.held for one in tried)
 
 
+@pytest.mark.slow
 def test_a_mistake_is_found_told_and_replays(
     story: Path, tmp_path: Path, play: Callable[..., events.ScenarioFinished]
 ) -> None:

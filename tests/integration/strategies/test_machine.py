@@ -158,6 +158,7 @@ def test_a_dispatcher_that_is_not_there_is_told_at_once() -> None:
         strategies.machine("known-bad:never-clear")
 
 
+@pytest.mark.slow
 def test_pytest_fails_with_the_story_and_says_what_was_covered(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
