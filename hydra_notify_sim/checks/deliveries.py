@@ -377,7 +377,8 @@ class Deliveries:
 
     def lost(self, number: int, record: history.AnyRecord) -> None:
         """Settle accounts at the end of a life or of a connection: what was under way is owed no more."""
-        if isinstance(record, history.Stopped):
+        if isinstance(record, history.Stopped) and record.exit_status == 0:
+            # One that the signal has killed did not go on: it counts as crashed, and L-stop says so.
             self.failures.goes_on(number)
         self.failures.lost()
         self.malformed.lost(number, by_itself=isinstance(record, history.Ended))

@@ -112,6 +112,18 @@ def test_r_stored_a_crash_right_after_the_failure_excuses(story: Any) -> None:
     assert not story.judge().violated
 
 
+@pytest.mark.parametrize("exit_status", [0, -15])
+def test_r_stored_one_that_sigterm_kills_did_not_go_on(make_story: Any, exit_status: int) -> None:
+    story = make_story(in_process=False)
+    story.builds(5)
+    story.start()
+    story.notify("build_queued", "5")
+    story.stopping(busy=True)
+    story.fail("github", "build_queued", 5, stored=False)
+    story.stopped(exit_status=exit_status)
+    assert ("R-stored" in story.judge().violated) is (exit_status == 0)
+
+
 def test_r_stored_before_it_has_noticed_that_its_connections_are_gone(story: Any) -> None:
     story.start()
     story.finish(5)
