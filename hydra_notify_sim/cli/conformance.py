@@ -112,9 +112,9 @@ def command(
     if json_name:
         reports.append(documents.ConformanceJson(running.json_target(json_name), result))
     if junit_path is not None:
-        reports.append(documents.ConformanceJUnit(junit_path, result))
+        reports.append(documents.ConformanceFile(junit_path, result, documents.junit))
     if page is not None:
-        reports.append(markdown.ConformanceMarkdown(page, result))
+        reports.append(documents.ConformanceFile(page, result, markdown.page))
     if github:
         reports.append(markdown.ConformanceGitHub(result, stream))
     scenarios = sections.scenarios(shipped.load(), wanted)

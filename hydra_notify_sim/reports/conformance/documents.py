@@ -1,5 +1,6 @@
 """A conformance run as JSON (the JSON of `replay`, and ``conformance`` beside it) and as JUnit XML, a test case a promise."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 from xml.etree import ElementTree as ET
@@ -76,10 +77,10 @@ def _finding(one: Finding) -> dict[str, Any]:
     }
 
 
-class ConformanceJUnit:
-    """Writes one test case a promise when the run is finished, also when it was interrupted."""
+class ConformanceFile:
+    """Writes a document of the whole run when it is finished, also when it was interrupted."""
 
-    def __init__(self, path: Path, tally: Tally) -> None:
+    def __init__(self, path: Path, tally: Tally, document: Callable[[Tally], str]) -> None:
         """Write to a file; ``tally`` is fed by whoever owns it, before this report.
 
         Raises:
@@ -89,36 +90,37 @@ class ConformanceJUnit:
         json_report.check_writable(path)
         self.path = path
         self.tally = tally
+        self.document = document
 
     def take(self, event: events.Event) -> None:
         """Take the next event."""
         if isinstance(event, events.RunFinished):
-            json_report.write(self.path, self.document())
+            json_report.write(self.path, self.document(self.tally))
 
-    def document(self) -> str:
-        """Return the run so far as the XML document."""
-        cases = [_case(one) for one in self.tally.results.values()]
-        cases += [_failed(one) for one in self.tally.summary.errors]
-        cases += [_unmet(one) for one in self.tally.unmet]
-        count = {
-            kind: sum(case.find(kind) is not None for case in cases)
-            for kind in ("failure", "error", "skipped")
-        }
-        counts = {
-            "tests": str(len(cases)),
-            "failures": str(count["failure"]),
-            "errors": str(count["error"]),
-            "skipped": str(count["skipped"]),
-            "time": f"{self.tally.summary.seconds:.3f}",
-        }
-        suites = ET.Element("testsuites", counts)
-        dispatcher = self.tally.run.dispatcher if self.tally.run else ""
-        name = xml_text(f"hydra-notify-sim conformance {dispatcher}".rstrip())
-        suite = ET.SubElement(suites, "testsuite", {"name": name, **counts})
-        suite.extend(cases)
-        ET.indent(suites)
-        text: str = ET.tostring(suites, encoding="unicode")
-        return f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n'
+
+def junit(tally: Tally) -> str:
+    """Return a run as an XML document with one test case a promise."""
+    cases = [_case(one) for one in tally.results.values()]
+    cases += [_failed(one) for one in tally.summary.errors]
+    cases += [_unmet(one) for one in tally.unmet]
+    count = {
+        kind: sum(case.find(kind) is not None for case in cases) for kind in ("failure", "error", "skipped")
+    }
+    counts = {
+        "tests": str(len(cases)),
+        "failures": str(count["failure"]),
+        "errors": str(count["error"]),
+        "skipped": str(count["skipped"]),
+        "time": f"{tally.summary.seconds:.3f}",
+    }
+    suites = ET.Element("testsuites", counts)
+    dispatcher = tally.run.dispatcher if tally.run else ""
+    name = xml_text(f"hydra-notify-sim conformance {dispatcher}".rstrip())
+    suite = ET.SubElement(suites, "testsuite", {"name": name, **counts})
+    suite.extend(cases)
+    ET.indent(suites)
+    text: str = ET.tostring(suites, encoding="unicode")
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n'
 
 
 def _case(one: Result) -> ET.Element:

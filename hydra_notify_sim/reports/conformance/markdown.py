@@ -19,26 +19,6 @@ _MOST_SUMMARY_BYTES = 1_000_000
 _SIGNS = {"held": "✅", "violated": "❌", "known": "⚠️", "not exercised": "⬜", "not judged": "⬜"}
 
 
-class ConformanceMarkdown:
-    """Writes the page when the run is finished, also when it was interrupted."""
-
-    def __init__(self, path: Path, tally: Tally) -> None:
-        """Write to a file; ``tally`` is fed by whoever owns it, before this report.
-
-        Raises:
-            ReportNotWrittenError: the file cannot be written; said before anything is played.
-
-        """
-        json_report.check_writable(path)
-        self.path = path
-        self.tally = tally
-
-    def take(self, event: events.Event) -> None:
-        """Take the next event."""
-        if isinstance(event, events.RunFinished):
-            json_report.write(self.path, page(self.tally))
-
-
 class ConformanceGitHub:
     """Prints workflow commands, and adds the page to the step's summary."""
 
