@@ -298,6 +298,8 @@ class Ledger:
         balance = account.balance(plugin)
         balance.rights = max(0, balance.rights - 1)
         if inserted:
+            # It may have stood for a failure that a crash kept from being stored, which is owed nothing.
+            balance.failed = min(balance.failed, self.tasks((plugin, event)))
             return
         if balance.failed:
             balance.failed -= 1

@@ -79,6 +79,30 @@ story:
   - notify: {channel: build_finished, payload: [c, b]}
   - insert: {build: c}
 """,
+    "a retry that returns when the connections are gone, of a build that is unfinished by then": """
+given:
+  builds: {a: {finished: failed, pending: true}, b: {}}
+  plugins:
+    github: {hooks: [build_started], takes: 2s}
+    chat: {hooks: [build_finished], raises: {first: 1}}
+story:
+  - dispatcher: start
+  - build: b
+    at: before_call
+    do: [{restart: a}, {connection: lost}]
+""",
+    "a task that a person inserts after a crash kept a failure from being stored, at its last attempt": """
+given:
+  builds: {a: {finished: succeeded, pending: true}}
+  plugins: {github: {hooks: [build_finished], raises: {for: a}}}
+story:
+  - dispatcher: start
+    at: after_call
+    do: [{dispatcher: crash}]
+  - insert: {task: {plugin: github, channel: build_finished, payload: [a], attempts: 101, due_in: 3s}}
+  - dispatcher: start
+  - advance: 30s
+""",
     "a story that cannot go on, noticed in the middle of an event": """
 given:
   builds: {b: {}}
