@@ -58,9 +58,9 @@ class Retries:
             return
         key = (call.plugin, call.event)
         self._succeeded.setdefault(key, []).append(number)
-        stored = len(self.world.tasks_of.get(key, ()))
         if self.world.reconnecting:
             return  # Its connections were gone before it could delete the task.
+        stored = len(self.world.tasks_of.get(key, ()))
         if call.booking.cause == "retry" and call.booking.certain and stored:
             self._awaiting_delete[key] = (number, stored - 1)
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from hydra_notify_sim import __version__, errors, history, scenario
-from hydra_notify_sim.cli import ending, files, interruption
+from hydra_notify_sim.cli import ending, files, interruption, options
 from hydra_notify_sim.contract import channels
 from hydra_notify_sim.exploration.capture import recording, tap
 from hydra_notify_sim.exploration.capture import story as tales
@@ -46,13 +46,7 @@ OF_A_TAP = {
     help="Look at the rows at least this often, besides after every notification.",
 )
 @click.option("--for", "length", metavar="TIME", help="End by itself after this time: 90s, 10m, 24h.")
-@click.option(
-    "--payloads",
-    type=click.Choice(channels.PAYLOAD_VERSIONS),
-    default=channels.DEFAULT_PAYLOADS,
-    show_default=True,
-    help="Which version of the payloads Hydra sends.",
-)
+@options.payloads
 @click.option(
     "--story",
     type=click.Path(path_type=Path),

@@ -2,7 +2,7 @@
 
 import click
 
-from hydra_notify_sim.cli import ending
+from hydra_notify_sim.cli import ending, options
 from hydra_notify_sim.contract import channels
 from hydra_notify_sim.dispatcher import core
 from hydra_notify_sim.dispatcher.command import run
@@ -32,13 +32,7 @@ from hydra_notify_sim.targets import registry
     help="Serve Prometheus metrics on this port of the loopback interface.",
 )
 @click.option("--once", is_flag=True, help="Handle what is pending now, and end.")
-@click.option(
-    "--payloads",
-    type=click.Choice(channels.PAYLOAD_VERSIONS),
-    default=channels.DEFAULT_PAYLOADS,
-    show_default=True,
-    help="Which version of the payloads Hydra sends.",
-)
+@options.payloads
 @click.option(
     "--known-bad",
     metavar="NAME",

@@ -9,7 +9,7 @@ import click
 
 from hydra_notify_sim import engine, errors
 from hydra_notify_sim.cli import explore_campaign, explore_fill, explore_sweep
-from hydra_notify_sim.contract import profiles
+from hydra_notify_sim.cli import options as shared_options
 
 DSN_VARIABLE = "HYDRA_NOTIFY_SIM_DSN"
 
@@ -35,20 +35,8 @@ def _options(command: Command) -> Command:
 @click.option(
     "-k", "expression", metavar="EXPR", help="Only scenarios whose names match: parts of names, and, or, not."
 )
-@click.option(
-    "--dispatcher",
-    default="reference",
-    show_default=True,
-    metavar="TARGET",
-    help="What is under test; see `dispatchers`.",
-)
-@click.option(
-    "--profile",
-    type=click.Choice(profiles.PROFILES),
-    default=profiles.DEFAULT_PROFILE,
-    show_default=True,
-    help="Which promises are judged.",
-)
+@shared_options.dispatcher
+@shared_options.profile
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything made up.")
 @click.option(
     "--workers",

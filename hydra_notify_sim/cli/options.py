@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from hydra_notify_sim.contract import profiles
+from hydra_notify_sim.contract import channels, profiles
 
 DSN_VARIABLE = "HYDRA_NOTIFY_SIM_DSN"
 
@@ -30,6 +30,13 @@ known = click.option(
 )
 known_lenient = click.option(
     "--known-lenient", is_flag=True, help="Do not fail over a known deviation that was not found."
+)
+payloads = click.option(
+    "--payloads",
+    type=click.Choice(channels.PAYLOAD_VERSIONS),
+    default=channels.DEFAULT_PAYLOADS,
+    show_default=True,
+    help="Which version of the payloads Hydra sends.",
 )
 patience = click.option(
     "--patience",

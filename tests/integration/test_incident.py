@@ -73,7 +73,7 @@ def wait_for(happened: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + DEADLINE
     while not happened():
         assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.02)
+        time.sleep(0.02)  # another process is looked at, and nothing tells of it
 
 
 @pytest.fixture
