@@ -6,7 +6,7 @@ The promises E-*, C-*, B-live, P-arguments, P-missing-row, L-no-stall, L-split, 
 from dataclasses import dataclass
 
 from hydra_notify_sim import history
-from hydra_notify_sim.checks.events import called_event, read
+from hydra_notify_sim.checks.events import called_event, read_leniently
 from hydra_notify_sim.checks.failures import Failures
 from hydra_notify_sim.checks.findings import Findings
 from hydra_notify_sim.checks.ledger import SURPLUS, Booking, Emission, Ledger
@@ -109,7 +109,7 @@ class Deliveries:
         self, number: int, record: history.Commit, notification: history.Notification
     ) -> Emission | None:
         world = self.world
-        event, lenient = self._read(notification)
+        event, lenient = read_leniently(notification.channel, notification.payload, world.header.payloads)
         if event is None:
             if world.phase in LISTENING:
                 self.malformed.emitted(number, notification)
@@ -132,15 +132,6 @@ class Deliveries:
         else:
             self._nobody_listened(number, event)
         return emission
-
-    def _read(self, notification: history.Notification) -> tuple[channels.Event | None, bool]:
-        """Return the event, None if it is malformed, and whether that is a leniency that the manual leaves open."""
-        version = self.world.header.payloads
-        event, written, _ = read(notification.channel, notification.payload, version)
-        if event is not None:
-            return event, written != notification.payload
-        trimmed = notification.payload.rstrip("\t\n")
-        return read(notification.channel, trimmed, version)[0], True
 
     def _may_be_unfinished(self, number: int, event: channels.BuildFinished) -> bool:
         if event.build in self.world.unfinished:

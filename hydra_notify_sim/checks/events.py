@@ -25,6 +25,19 @@ def read(
     return event, payload if names_no_row(event) else channels.format_payload(event, version), ""
 
 
+def read_leniently(
+    channel: str, payload: str, version: channels.PayloadVersion
+) -> tuple[channels.Event | None, bool]:
+    """Return a notification's event, None if it is malformed, and whether the manual leaves open that it is one.
+
+    It leaves open leading zeros, and a tab or line break at the end (P-malformed).
+    """
+    event, written, _ = read(channel, payload, version)
+    if event is not None:
+        return event, written != payload
+    return read(channel, payload.rstrip("\t\n"), version)[0], True
+
+
 def task_event(task: history.Task, payloads: channels.PayloadVersion) -> channels.Event | None:
     """Return what a task would call its plugin with; None if it cannot be read (R-poison)."""
     return read(task.channel, task.payload, payloads)[0]

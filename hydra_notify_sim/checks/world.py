@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from hydra_notify_sim import history
-from hydra_notify_sim.checks.events import called_event, task_event
+from hydra_notify_sim.checks.events import called_event, read_leniently, task_event
 from hydra_notify_sim.contract import channels
 
 __all__ = ["LISTENING", "Key", "Phase", "World", "builds_of", "called_event", "row_id", "task_event"]
@@ -58,6 +58,8 @@ class World:
         """Unix seconds of the last observation."""
         self.now = 0.0
         self._events: dict[int, channels.Event | None] = {}
+        self._by_person: set[int] = set()
+        """Tasks that the dispatcher has not stored."""
         self._naming: dict[int, dict[int, str]] = {}
 
     def update(self, number: int, record: history.AnyRecord) -> None:
@@ -117,7 +119,11 @@ class World:
         """Return what an observed task would call its plugin with; None if it cannot be read."""
         if task.id in self._events:
             return self._events[task.id]
-        return task_event(task, self.header.payloads)
+        event = task_event(task, self.header.payloads)
+        if event is None and task.id not in self._by_person:
+            # A dispatcher that takes a payload which the manual leaves open keeps it as it came.
+            return read_leniently(task.channel, task.payload, self.header.payloads)[0]
+        return event
 
     def tasks_naming(self, plugin: str, build: int) -> Iterator[int]:
         """Yield the ids of the plugin's build_finished tasks that name a build."""
@@ -162,6 +168,7 @@ class World:
                 self.names[row.table, row.id] = row.nickname
             if row.table == "taskretries" and row.change == "inserted" and (task := row_id(row)) is not None:
                 self.unseen_tasks.add(task)
+                self._by_person.add(task)
             if row.table == "builds" and (build := row_id(row)) is not None:
                 if row.change == "inserted":
                     self.unfinished.add(build)
@@ -199,7 +206,7 @@ class World:
         return self.unseen_tasks - flying
 
     def _keep(self, task: history.Task) -> None:
-        event = self._events[task.id] = task_event(task, self.header.payloads)
+        event = self._events[task.id] = self.task_event(task)
         if event is not None:
             self.tasks_of.setdefault((task.plugin, event), {})[task.id] = task
             for build in builds_of(event):

@@ -11,7 +11,7 @@ import click
 
 from hydra_notify_sim import engine, errors, scenario
 from hydra_notify_sim.cli import ending, interruption, running
-from hydra_notify_sim.exploration import counter_examples
+from hydra_notify_sim.exploration import counter_examples, shrinking
 from hydra_notify_sim.exploration.campaigns import campaign, making, pool, state, tally, tasks
 from hydra_notify_sim.reports import campaign as report
 from hydra_notify_sim.reports import json_report, words
@@ -117,7 +117,7 @@ def campaign_of(
     json_name: str | None,
 ) -> int:
     """Run a campaign and return the exit code (docs/exploration.md)."""
-    registry.choose(options.dispatcher)
+    in_process = registry.choose(options.dispatcher).kind == "in process"
     number, of = _shard(shard)
     plan = tasks.Plan(
         dispatcher=options.dispatcher,
@@ -128,7 +128,12 @@ def campaign_of(
         dsn=options.dsn,
         schema=schema,
     )
-    limits = campaign.Limits(scenarios=scenarios, seconds=_seconds(budget), stop_at_first=stop_at_first)
+    limits = campaign.Limits(
+        scenarios=scenarios,
+        seconds=_seconds(budget),
+        stop_at_first=stop_at_first,
+        shrinking_plays=shrinking.budget(in_process=in_process),
+    )
     target = running.json_target(json_name) if json_name else None
     if isinstance(target, Path):
         json_report.check_writable(target)

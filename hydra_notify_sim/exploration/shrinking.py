@@ -17,9 +17,16 @@ from hydra_notify_sim.scenario import story as stories
 
 PLAYS = 800
 """Scenarios that one shrinking may play at most; ten to a few dozen of them usually do."""
+PLAYS_IN_A_PROCESS = 60
+"""The same where each start of the dispatcher is a process: a play takes seconds there."""
 
 StillFails = Callable[[Scenario], bool]
 """Plays a scenario from a clean database and tells whether the same promise is broken."""
+
+
+def budget(*, in_process: bool) -> int:
+    """Return how many scenarios a shrinking may play, for a dispatcher in this process or in one of its own."""
+    return PLAYS if in_process else PLAYS_IN_A_PROCESS
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,6 @@ __tracebackhide__ = True
 DIRECTORY = counter_examples.DIRECTORY
 """Where counter-examples are written, from the current directory."""
 
-PLAYS_IN_A_PROCESS = 60
-"""Scenarios that shrinking plays at most where each start of the dispatcher is a process."""
-
 
 class PromiseBroken(AssertionError):  # noqa: N818  # reads as what happened
     """A dispatcher broke a promise; each promise has a class of its own, so that Hypothesis tells them apart."""
@@ -120,7 +117,7 @@ def _write(error: PromiseBroken, directory: Path) -> None:
             error.scenario,
             error.promise,
             origin,
-            plays=shrinking.PLAYS if in_process else PLAYS_IN_A_PROCESS,
+            plays=shrinking.budget(in_process=in_process),
         )
     if found is None:
         error.args = (

@@ -175,6 +175,30 @@ def test_leniencies_are_reported_not_judged(story: Any, payload: str, *, deliver
     assert ("the manual leaves open" in judged.reported) is delivered
 
 
+@pytest.mark.parametrize("payload", ["5\t", "5\n"])
+def test_a_lenient_dispatcher_retries_what_it_stored(solo: Any, payload: str) -> None:
+    solo.start()
+    solo.notify("build_queued", payload)
+    solo.fail("github", "build_queued", 5, stored=False)
+    task = solo.store("github", "build_queued", payload)
+    solo.settle()
+    solo.wait(2)
+    solo.call("github", "build_queued", 5)
+    solo.drop(task)
+    solo.settle()
+    assert not solo.judge().violated
+    assert "R-delete" in solo.judge().held
+
+
+def test_a_stored_task_of_somebody_else_is_read_strictly(solo: Any) -> None:
+    task = solo.insert_task("github", "build_queued", "5\n")
+    solo.start()
+    solo.drop(task, counted=True)
+    solo.settle()
+    assert not solo.judge().violated
+    assert "R-poison" in solo.judge().held
+
+
 def test_p_malformed_an_unknown_channel_is_nobodys_business(story: Any) -> None:
     story.start()
     story.notify("builds_added", "")
