@@ -7,11 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
-from hydra_notify_sim.conformance.playing import Ended, Job, Stage
+from hydra_notify_sim.conformance.playing import Ended, Job, Stage, restarts_the_server
 from hydra_notify_sim.contract import promises
 from hydra_notify_sim.engine import events
 from hydra_notify_sim.engine.run import Loaded, Options
-from hydra_notify_sim.exploration.sweeps.sweep import restarts_the_server
 from hydra_notify_sim.known_bad import KNOWN_BAD, KnownBad
 from hydra_notify_sim.scenario import steps as verbs
 from hydra_notify_sim.scenario.model import Scenario

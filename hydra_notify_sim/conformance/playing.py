@@ -19,7 +19,7 @@ from hydra_notify_sim import database, errors
 from hydra_notify_sim.engine import events
 from hydra_notify_sim.engine.environment import Environment
 from hydra_notify_sim.engine.run import Loaded, Options, Runner
-from hydra_notify_sim.exploration.sweeps.sweep import restarts_the_server
+from hydra_notify_sim.scenario import steps as verbs
 from hydra_notify_sim.targets import registry
 
 Ended = events.ScenarioFinished | events.ScenarioFailed
@@ -126,6 +126,16 @@ class Stage(Generic[T]):
                 for process in list((pool._processes or {}).values()):  # noqa: SLF001  # there is no other way to them
                     process.kill()
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def restarts_the_server(story: Sequence[verbs.StepBase]) -> bool:
+    """Tell whether a story has the database server restarted."""
+    return any(
+        isinstance(step, verbs.Postgres)
+        or restarts_the_server(step.do)
+        or (isinstance(step, verbs.Repeat) and restarts_the_server(step.repeat.steps))
+        for step in story
+    )
 
 
 # Processes

@@ -96,7 +96,11 @@ def run_as_test(owner: Any, chosen: settings) -> None:
     before = owner.tally.scenarios
     _seed(owner, chosen)
     try:
-        with grounds.quiet(), broken.written_down(owner.directory):
+        with (
+            grounds.on_its_processor(owner.dispatcher),
+            grounds.quiet(),
+            broken.written_down(owner.directory),
+        ):
             run_state_machine_as_test(owner, settings=chosen)
     finally:
         if owner.tally.scenarios:

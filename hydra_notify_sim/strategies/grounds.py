@@ -7,10 +7,11 @@ ends with the process.
 import atexit
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from hydra_notify_sim.database import processors
 from hydra_notify_sim.dispatcher import core
 from hydra_notify_sim.engine import Options
 from hydra_notify_sim.engine.environment import Environment, opened
@@ -69,6 +70,19 @@ def of(options: Options) -> Ground:
     ground = Ground(Stage(environment, options), Runner(environment, choice, options), options)
     _grounds[options] = ground
     return ground
+
+
+@contextmanager
+def on_its_processor(dispatcher: str) -> Iterator[None]:
+    """Keep the calling thread on the processor that the server is kept to, for a dispatcher in this process.
+
+    Workers of pytest-xdist have one each.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    number = int(worker.removeprefix("gw") or 0) + (os.getppid() if worker else os.getpid())
+    in_process = registry.choose(dispatcher).kind == "in process"
+    with processors.on_one(number) if in_process else nullcontext():
+        yield
 
 
 @contextmanager

@@ -5,6 +5,7 @@ A worker ends when its pipe closes, so none outlives the campaign, however that 
 
 import contextlib
 import multiprocessing
+import os
 import signal
 import traceback
 from collections import deque
@@ -15,8 +16,10 @@ from typing import Protocol
 import msgspec
 
 from hydra_notify_sim import errors
+from hydra_notify_sim.database import processors
 from hydra_notify_sim.exploration.campaigns import tasks
 from hydra_notify_sim.exploration.campaigns.session import Session, session
+from hydra_notify_sim.targets import registry
 
 AHEAD = 2
 """Tasks that a worker is given before it has answered: one in hand, one waiting."""
@@ -89,10 +92,10 @@ class Here:
 class _Worker:
     """One process and what it was asked."""
 
-    def __init__(self, plan: tasks.Plan, suffix: str, hurry: object) -> None:
+    def __init__(self, plan: tasks.Plan, number: int, hurry: object) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=work, args=(theirs, plan, suffix, hurry), daemon=False)
+        self.process = context.Process(target=work, args=(theirs, plan, number, hurry), daemon=False)
         self.process.start()
         theirs.close()
         self.given: deque[int] = deque()
@@ -105,11 +108,10 @@ class Pool:
 
     def __init__(self, plan: tasks.Plan, workers: int) -> None:
         self._hurry = multiprocessing.get_context("spawn").Event()
-        shard = f"_s{plan.shard}" if plan.shards > 1 else ""
         self._workers: list[_Worker] = []
         try:
             for number in range(1, workers + 1):
-                self._workers.append(_Worker(plan, f"{shard}_w{number}", self._hurry))
+                self._workers.append(_Worker(plan, number, self._hurry))
         except BaseException:
             self.close()
             raise
@@ -162,16 +164,20 @@ class Pool:
                 worker.process.join()
 
 
-def work(connection: Connection, plan: tasks.Plan, suffix: str, hurry: object) -> None:
+def work(connection: Connection, plan: tasks.Plan, number: int, hurry: object) -> None:
     """Be a worker: do what comes through the pipe until it closes."""
-    for number in _SIGNALS:
+    for one in _SIGNALS:
         # Whoever started us decides; a handler, unlike SIG_IGN, is not handed on to the server we start.
-        signal.signal(number, _leave_it_to_the_campaign)
+        signal.signal(one, _leave_it_to_the_campaign)
+    if registry.choose(plan.dispatcher).kind == "in process":
+        # Campaigns of several people need not begin with the same processor.
+        processors.keep_to_one(os.getppid() + number)
+    shard = f"_s{plan.shard}" if plan.shards > 1 else ""
     decoder = msgspec.msgpack.Decoder(tasks.Task)
     is_set = getattr(hurry, "is_set")  # noqa: B009  # multiprocessing's Event is a function, not a type
     with contextlib.suppress(EOFError, ConnectionResetError, BrokenPipeError):
         try:
-            with session(plan, suffix, is_set) as own:
+            with session(plan, f"{shard}_w{number}", is_set) as own:
                 while True:
                     task = decoder.decode(connection.recv_bytes())
                     connection.send_bytes(msgspec.msgpack.encode(own.do(task)))

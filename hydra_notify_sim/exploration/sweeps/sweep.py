@@ -1,23 +1,25 @@
 """A sweep: all variants of some scenarios, tried one after the other or by several processes."""
 
+import atexit
 import itertools
 import multiprocessing
+import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra_notify_sim import database, errors
+from hydra_notify_sim import errors
 from hydra_notify_sim.contract import profiles
-from hydra_notify_sim.engine.environment import Environment
+from hydra_notify_sim.database import processors
+from hydra_notify_sim.engine.environment import opened
 from hydra_notify_sim.engine.run import Options, Runner
 from hydra_notify_sim.exploration.sweeps.trying import Tried, Trier
 from hydra_notify_sim.exploration.sweeps.variants import Kind, Variant
-from hydra_notify_sim.scenario import steps as verbs
 from hydra_notify_sim.scenario.model import Scenario
 from hydra_notify_sim.targets import registry
 
@@ -57,58 +59,41 @@ def sweep(scenarios: Sequence[Named], settings: Settings) -> Iterator[Tried]:
             f"{settings.options.dispatcher} is a process, which cannot be held at numbered points: "
             "sweep a dispatcher that lives in this one (see `dispatchers`)"
         )
-    with ExitStack() as put_away:
-        server = put_away.enter_context(
-            database.start_server(dsn=settings.options.dsn, schema=settings.options.schema)
-        )
-        mine = Environment(database.prepare(server, wipe=settings.options.wipe))
-        put_away.callback(mine.close)
-        trier = Trier(Runner(mine, choice, settings.options), scenarios, settings.kind, settings.bound)
-        # A restart takes every worker's connections with it: such stories are swept when no other is.
-        alone = {number for number, (_, one) in enumerate(scenarios) if restarts_the_server(one.story)}
-        together = [Variant(number) for number in range(len(scenarios)) if number not in alone]
-        if settings.workers > 1:
-            dsn = server.dsn(server.database)
-            yield from _by_workers(together, dsn, [*scenarios], settings)
-        else:
-            yield from _in_turn(together, trier.try_one)
-        yield from _in_turn([Variant(number) for number in sorted(alone)], trier.try_one)
+    if settings.workers > 1:
+        yield from _by_workers(scenarios, settings)
+        return
+    options = settings.options
+    with (
+        processors.on_one(os.getpid()),
+        opened(options.dsn, options.schema, options.wipe) as environment,
+    ):
+        trier = Trier(Runner(environment, choice, options), scenarios, settings.kind, settings.bound)
+        waiting = _as_written(scenarios)
+        while waiting:
+            tried, more = trier.try_one(waiting.pop())
+            waiting += reversed(more)
+            yield tried
 
 
-def restarts_the_server(story: Sequence[verbs.StepBase]) -> bool:
-    """Tell whether a story has the database server restarted."""
-    return any(
-        isinstance(step, verbs.Postgres)
-        or restarts_the_server(step.do)
-        or (isinstance(step, verbs.Repeat) and restarts_the_server(step.repeat.steps))
-        for step in story
-    )
-
-
-def _in_turn(first: Sequence[Variant], try_one: Callable[[Variant], Result]) -> Iterator[Tried]:
-    waiting = list(reversed(first))
-    while waiting:
-        tried, more = try_one(waiting.pop())
-        waiting += reversed(more)
-        yield tried
+def _as_written(scenarios: Sequence[Named]) -> list[Variant]:
+    return [Variant(number) for number in reversed(range(len(scenarios)))]
 
 
 # Processes
 
-_trier: Trier
-"""A worker's own."""
+_trier: Trier | errors.HydraNotifySimError
+"""A worker's own, or why it has none."""
+_put_away = ExitStack()
+"""A worker's server and connections."""
 
 
-def _by_workers(
-    first: Sequence[Variant], dsn: str, scenarios: Sequence[Named], settings: Settings
-) -> Iterator[Tried]:
+def _by_workers(scenarios: Sequence[Named], settings: Settings) -> Iterator[Tried]:
     context = multiprocessing.get_context("spawn")
     numbers = context.SimpleQueue()
-    for number in range(settings.workers):
+    for number in range(1, settings.workers + 1):
         numbers.put(number)
-    settings = replace(settings, options=replace(settings.options, dsn=dsn, wipe=None))
     pool = ProcessPoolExecutor(settings.workers, context, _begin, (numbers, scenarios, settings))
-    waiting = list(reversed(first))
+    waiting = _as_written(scenarios)
     under_way: set[Future[list[Result]]] = set()
     try:
         while waiting or under_way:
@@ -130,16 +115,24 @@ def _by_workers(
 
 
 def _begin(numbers: Any, scenarios: Sequence[Named], settings: Settings) -> None:
-    """Make a worker ready: a database of its own on the server that all use."""
+    """Make a worker ready: a server of its own, or a database of its own on a user's server."""
     # Ctrl-C reaches every process of the terminal: the first one waits for what its workers have in hand.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     global _trier  # noqa: PLW0603  # a worker's initializer has nowhere else to put it
-    server = database.start_server(dsn=settings.options.dsn, schema=settings.options.schema)
-    prepared = database.prepare(server, f"{server.database}_explore_{numbers.get()}")
-    choice = registry.choose(settings.options.dispatcher)
-    runner = Runner(Environment(prepared), choice, settings.options)
+    number = int(numbers.get())
+    processors.keep_to_one(os.getppid() + number)
+    options = settings.options
+    atexit.register(_put_away.close)
+    try:
+        environment = _put_away.enter_context(opened(options.dsn, options.schema, None, suffix=f"_w{number}"))
+    except errors.HydraNotifySimError as error:
+        _trier = error
+        return
+    runner = Runner(environment, registry.choose(options.dispatcher), options)
     _trier = Trier(runner, scenarios, settings.kind, settings.bound)
 
 
 def _try_batch(batch: Sequence[Variant]) -> list[Result]:
+    if isinstance(_trier, Exception):
+        raise _trier
     return [_trier.try_one(variant) for variant in batch]
