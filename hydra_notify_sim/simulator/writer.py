@@ -77,7 +77,7 @@ class Writer:
     def query(self, sql: str) -> list[Any]:
         """Read rows, outside of any record."""
         try:
-            return self.connection.execute(sql, prepare=False).fetchall()
+            return self.connection.execute(sql).fetchall()
         except psycopg.Error as error:
             raise failure_of("a query", error) from error
 
