@@ -102,6 +102,9 @@ class Simulated:
             self._never_built.pop(build, None)
         if record.actor != "queue_runner":
             return
+        if record.action == "reset_busy_steps":
+            # It was restarted, and looks for the outputs of all builds again.
+            self._built.clear()
         for notification in record.notifications:
             if notification.channel in {"build_started", "step_finished"} and not notification.raw:
                 build = _number(notification.payload.partition("\t")[0])

@@ -92,6 +92,8 @@ class Build:
     """The build_finished events of the last marking, if they were not sent."""
     marked_only: bool = False
     """The queue runner died after that marking."""
+    begun: bool = False
+    """A step of it was begun in this attempt."""
     under_way: list[StepUnderWay] = field(default_factory=list)
     ended: int = 0
     """Steps that ended in this attempt, aborted ones not counted."""
@@ -138,7 +140,7 @@ class Build:
 
     def reopen(self) -> None:
         """Take note that its row says unfinished: its next attempt begins from nothing."""
-        self.finished = False
+        self.finished = self.begun = False
         self.ended = 0
         self.own_started = None
         self.under_way.clear()

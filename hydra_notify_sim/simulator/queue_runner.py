@@ -194,7 +194,7 @@ class QueueRunner(Steps):
 
     def substitute(self, build: Build) -> list[Build]:
         """Fetch the outputs from a binary cache: build_finished only (Q-substituted)."""
-        build.must_be("substitute", finished=False)
+        _not_begun(build, "substitute")
         world = self.world
         now = world.clock.now()
         row = world.quoting.row
@@ -223,7 +223,7 @@ class QueueRunner(Steps):
 
     def already_valid(self, build: Build) -> list[Build]:
         """Find the outputs in the store already: build_finished only, and not even a step (Q-substituted)."""
-        build.must_be("already valid", finished=False)
+        _not_begun(build, "already valid")
         return self._found(build, "already_valid", self.world.clock.now(), [], [])
 
     def _found(
@@ -303,6 +303,16 @@ class QueueRunner(Steps):
         )
         for build in self.world.builds:
             build.under_way.clear()
+            build.begun = False
+
+
+def _not_begun(build: Build, action: str) -> None:
+    build.must_be(action, finished=False)
+    if build.begun:
+        raise ImpossibleActionError(
+            f"{build.nickname}: {action} is impossible, a step of it was begun; Hydra looks for outputs before that, "
+            "and again when the queue runner was restarted"
+        )
 
 
 def _about(owner: Build, builds: Sequence[Build]) -> str:

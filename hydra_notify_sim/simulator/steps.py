@@ -91,6 +91,7 @@ class Steps:
         )
         build.step_numbers.append(step.number)
         build.under_way.append(step)
+        build.begun = True
 
     def _states(self, build: Build, step: StepUnderWay, states: Sequence[int]) -> None:
         for busy in states:

@@ -53,7 +53,7 @@ def is_finished(build: Build) -> bool:
 
 def is_fresh(build: Build) -> bool:
     """Whether none of its steps was ever begun in this attempt."""
-    return is_open(build) and not build.now.under_way and not build.now.ended
+    return is_open(build) and not build.now.begun
 
 
 def can_start(build: Build) -> bool:

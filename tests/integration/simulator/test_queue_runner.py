@@ -200,6 +200,24 @@ def test_already_valid_outputs_leave_no_step(stage: Any) -> None:
     assert stage.rows(STEPS) == []
 
 
+@pytest.mark.parametrize("found", ["substitute", "already_valid"])
+def test_outputs_are_looked_for_before_a_build_is_begun(stage: Any, found: str) -> None:
+    (hello,) = stage.builds("hello")
+    runner = stage.queue_runner
+    runner.start(hello)
+    with pytest.raises(ImpossibleActionError, match="a step of it was begun"):
+        getattr(runner, found)(hello)
+    runner.abort(hello)
+    with pytest.raises(ImpossibleActionError, match="a step of it was begun"):
+        getattr(runner, found)(hello)
+    runner.start(hello)
+    runner.stopped()
+    getattr(runner, found)(hello)
+    stage.person.restart([hello])
+    getattr(runner, found)(hello)
+    assert len(stage.commits("substituted") + stage.commits("already_valid")) == 2
+
+
 def test_an_aborted_step_is_tried_again(stage: Any) -> None:
     (hello,) = stage.builds("hello")
     stage.queue_runner.start(hello)
