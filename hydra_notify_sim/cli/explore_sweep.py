@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from hydra_notify_sim import __version__, errors, scenario
 from hydra_notify_sim.cli import ending, running, selection
 from hydra_notify_sim.exploration import sweeps
 from hydra_notify_sim.exploration.sweeps import counter_example
-from hydra_notify_sim.reports import words
+from hydra_notify_sim.reports import screen, words
 
 OWN = {"kind": "--sweep", "twice": "--twice", "bound": "--bound", "keep": "--counter-examples"}
 MOST_WRITTEN = 10
@@ -78,7 +77,7 @@ def run(shared: dict[str, Any], *, kind: str | None, twice: bool, bound: int, ke
         options=shared["options"],
     )
     sheet = Sheet(
-        chosen, left_out, settings, keep, Console(file=running.terminal_stream(shared["json_name"]))
+        chosen, left_out, settings, keep, screen.Screen(running.terminal_stream(shared["json_name"]))
     )
     sheet.take(sweeps.sweep(chosen, settings) if chosen else iter(()))
     sheet.show()
@@ -109,13 +108,14 @@ class Sheet:
         left_out: Sequence[str],
         settings: sweeps.Settings,
         keep: Path,
-        console: Console,
+        out: screen.Screen,
     ) -> None:
         self.scenarios = scenarios
         self.left_out = left_out
         self.settings = settings
         self.keep = keep
-        self.console = console
+        self.screen = out
+        self.console = out.console
         self.matrix = sweeps.Matrix()
         self.interrupted = False
         self.seconds = 0.0
@@ -125,9 +125,15 @@ class Sheet:
     def take(self, results: Iterator[sweeps.Tried]) -> None:
         """Count all results; Ctrl-C ends the sweep with the variants in hand."""
         begun = time.monotonic()
+        progress = screen.Progress(self.screen)
+        progress.start()
+        done, known = 0, len(self.scenarios)
         try:
             for tried in results:
                 self.matrix.add(tried)
+                done, known = done + 1, known + tried.further
+                bad = f"{self.matrix.violated} broke a promise" if self.matrix.violated else ""
+                progress.show(f"{done}/{known}", self._told(tried), bad)
                 if tried.broken:
                     self._keep(tried)
                 elif not tried.held and len(self.examples) < MOST_WRITTEN:
@@ -135,6 +141,7 @@ class Sheet:
         except KeyboardInterrupt:
             self.interrupted = True
         finally:
+            progress.close()
             close = getattr(results, "close", None)
             if close:
                 close()

@@ -64,6 +64,9 @@ def test_every_point_is_crashed_at_once_and_the_reference_keeps_its_promises() -
     kinds = {kind for move in moves for kind in (move.kind, *move.also)}
     assert {"before load", "after load", "before call", "after clear_marks", "after receive"} <= kinds
     assert all(tried.held and not tried.astray for tried in crashes)
+    # What a progress line says is still to come.
+    assert as_written.further == len(crashes)
+    assert not any(tried.further for tried in crashes)
 
 
 @pytest.mark.slow

@@ -29,6 +29,8 @@ class Tried:
     """What kept it from being played or judged."""
     pruned: int = 0
     """Variants that would come after it and equal another one, for the neighbours touch nothing in common."""
+    further: int = 0
+    """Variants that come after it: with one more fault or moved step."""
 
     @property
     def held(self) -> bool:
@@ -87,7 +89,7 @@ class Trier:
         broken = tuple(v.promise for v in judged.verdicts if v.verdict == "violated")
         more, pruned = self._after(variant, story, passed, begun)
         astray = next(iter([*played.astray, *([] if unreached else played.missed)]), "")
-        return Tried(variant, broken, astray, unreached, pruned=pruned), more
+        return Tried(variant, broken, astray, unreached, pruned=pruned, further=len(more)), more
 
     def _after(
         self, variant: Variant, story: Scenario, passed: list[Passed], begun: list[verbs.StepBase]
