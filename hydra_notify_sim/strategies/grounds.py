@@ -79,7 +79,7 @@ def on_its_processor(dispatcher: str) -> Iterator[None]:
     Workers of pytest-xdist have one each.
     """
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
-    number = int(worker.removeprefix("gw") or 0) + (os.getppid() if worker else os.getpid())
+    number = int("".join(filter(str.isdigit, worker)) or 0) + (os.getppid() if worker else os.getpid())
     in_process = registry.choose(dispatcher).kind == "in process"
     with processors.on_one(number) if in_process else nullcontext():
         yield
