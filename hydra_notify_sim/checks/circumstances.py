@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from hydra_notify_sim import history
-from hydra_notify_sim.checks.events import read
-from hydra_notify_sim.checks.world import World
+from hydra_notify_sim.checks.events import called_event, read
+from hydra_notify_sim.checks.world import World, builds_of, row_id
 from hydra_notify_sim.contract import channels
 
 FIRST_SUCCESS = "hn-first-success-clears"
@@ -24,7 +24,10 @@ NEVER_CLEARED = "hn-never-cleared"
 UNFINISHED = "hn-recovery-unfinished"
 NO_SIGTERM = "hn-no-sigterm"
 EMPTY_TRACE = "hn-empty-trace"
+LOOSE_PARSE = "hn-loose-parse"
+UNICODE_DIGITS = "hn-unicode-digits"
 
+_OF_TRUNCATION = ("P-missing-row", "P-arguments", "B-clear-after", "B-dependents")
 _EVALUATIONS = frozenset({"eval_started", "eval_added", "eval_cached", "eval_failed"})
 
 
@@ -40,11 +43,15 @@ class Circumstances:
         """Something was sent, or it has started, since it last settled."""
         self._finishes = False
         """A build_finished may be in hand: one was sent or delivered, or marks were there at its start."""
+        self._may_stall = False
+        """Something was sent while it was busy, since it last settled."""
         self._readers: dict[type, Callable[[Any], None]] = {
             history.Commit: self._commit,
             history.Called: self._called,
             history.Observed: self._observed,
             history.Settled: self._settled,
+            history.NotSettled: self._stalled,
+            history.Kicked: self._stalled,
             history.Starting: self._starting,
             history.ServerOpened: self._starting,
             history.Crashed: self._lost,
@@ -71,14 +78,34 @@ class Circumstances:
         if record.restarted:
             self._meet(UNFINISHED, "B-unfinished")
         if record.notifications and (record.busy or self._unsettled):
+            self._may_stall = True
             self._meet(LOST_WAKEUP, "L-no-stall")
+        for row in record.rows:
+            self._row(row)
         for sent in record.notifications:
             self._unsettled = True
-            if sent.channel in _EVALUATIONS and sent.payload.startswith("\t"):
-                self._meet(EMPTY_TRACE, "P-malformed")
+            self._payload(sent)
             event = read(sent.channel, sent.payload, world.header.payloads)[0]
             if isinstance(event, channels.BuildFinished):
                 self._build_finished(event, sent.missing)
+
+    def _payload(self, sent: history.Notification) -> None:
+        if sent.channel in _EVALUATIONS and sent.payload.startswith("\t"):
+            self._meet(EMPTY_TRACE, "P-malformed")
+        if "\n\t" in sent.payload:
+            self._meet(LOOSE_PARSE, "P-malformed")
+        if any(character.isdigit() and not character.isascii() for character in sent.payload):
+            self._meet(UNICODE_DIGITS, "P-malformed")
+
+    def _row(self, row: history.RowChange) -> None:
+        build = row_id(row) if row.table == "builds" else None
+        if build is None:
+            return
+        named = self._world.named_by_task(build)
+        if row.change == "deleted" and (named or build in self._announced):
+            self._meet(TRUNCATED, *_OF_TRUNCATION)
+        if row.change == "inserted" and named:
+            self._meet(UNFINISHED, "B-unfinished")
 
     def _build_finished(self, event: channels.BuildFinished, missing: tuple[str, ...]) -> None:
         self._finishes = True
@@ -88,16 +115,15 @@ class Circumstances:
         if set(missing) & {
             f"builds:{dependent}" for dependent in event.dependents if dependent != event.build
         }:
-            self._meet(TRUNCATED, "P-missing-row", "P-arguments", "B-clear-after", "B-dependents")
+            self._meet(TRUNCATED, *_OF_TRUNCATION)
 
     def _called(self, record: history.Called) -> None:
         if record.hook != "build_finished":
             return
         self._finishes = True
         self._meet(FIRST_SUCCESS, "B-clear-after")
-        build = record.args.get("build")
-        if isinstance(build, dict) and isinstance(build.get("id"), int):
-            self._announced.add(build["id"])
+        event = called_event(record.hook, record.args)
+        self._announced.update(builds_of(event) if event is not None else ())
 
     def _observed(self, _record: history.Observed) -> None:
         world = self._world
@@ -109,14 +135,22 @@ class Circumstances:
 
     def _task(self, task: history.Task) -> None:
         world = self._world
-        if world.task_event(task) is None:
+        event = world.task_event(task)
+        if event is None:
             self._meet(POISON, "R-poison", "L-lives")
-        elif world.life and not world.has_hook(task.plugin, task.channel):
+            return
+        if world.life and not world.has_hook(task.plugin, task.channel):
             self._meet(LIVELOCK, "R-gone-plugin", "R-backoff")
+        if not world.unfinished.isdisjoint(builds_of(event)[:1]):
+            self._meet(UNFINISHED, "B-unfinished")
 
     def _settled(self, _record: history.Settled) -> None:
         self._announced.clear()
-        self._unsettled = self._finishes = False
+        self._unsettled = self._finishes = self._may_stall = False
+
+    def _stalled(self, _record: history.NotSettled | history.Kicked) -> None:
+        if self._may_stall:
+            self._meet(LOST_WAKEUP, "E-live", "B-live", "C-live")
 
     def _starting(self, _record: history.Starting | history.ServerOpened) -> None:
         world = self._world

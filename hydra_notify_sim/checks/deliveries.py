@@ -447,10 +447,7 @@ class Deliveries:
 
     def _missed(self, promise: str, number: int, emission: Emission, missed: list[str]) -> None:
         what = self.world.event(emission.event)
-        explanation = (
-            f"{what} was emitted while the dispatcher was up, and it has settled since: "
-            f"{', '.join(missed)} should have been called, and was not."
-        )
+        explanation = f"{what} was emitted while the dispatcher was up: by now {', '.join(missed)} should have been called, and was not."
         if emission.missing:
             rows = ", ".join(f"{table}:{id_}" for table, id_ in sorted(emission.missing))
             explanation = (

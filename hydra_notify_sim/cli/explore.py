@@ -11,8 +11,6 @@ from hydra_notify_sim import engine, errors
 from hydra_notify_sim.cli import explore_campaign, explore_fill, explore_sweep
 from hydra_notify_sim.cli import options as shared_options
 
-DSN_VARIABLE = "HYDRA_NOTIFY_SIM_DSN"
-
 MODES: Sequence[ModuleType] = (explore_campaign, explore_sweep, explore_fill)
 """Modules with ``options`` (a decorator), ``OWN`` (parameter to the option that asks for the mode or belongs to it)
 and ``run(shared, **own)``, which returns an exit code."""
@@ -37,7 +35,8 @@ def _options(command: Command) -> Command:
 )
 @shared_options.dispatcher
 @shared_options.profile
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything made up.")
+@shared_options.patience
+@shared_options.seed
 @click.option(
     "--workers",
     type=click.IntRange(1, 64),
@@ -45,12 +44,8 @@ def _options(command: Command) -> Command:
     show_default=True,
     help="Processes, each with a database of its own.",
 )
-@click.option(
-    "--dsn",
-    envvar=DSN_VARIABLE,
-    help=f"A PostgreSQL server to use, instead of one of our own.  [env: {DSN_VARIABLE}]",
-)
-@click.option("--json", "json_name", metavar="FILE", help="Write a JSON report; - is standard output.")
+@shared_options.dsn
+@shared_options.json_name
 def command(*, paths: tuple[Path, ...], expression: str | None, json_name: str | None, **given: Any) -> int:
     """Find what no scripted scenario does.
 
@@ -65,6 +60,7 @@ def command(*, paths: tuple[Path, ...], expression: str | None, json_name: str |
         profile=given["profile"],
         seed=given["seed"],
         dsn=given["dsn"] or None,
+        patience=given["patience"],
     )
     shared = {
         "paths": list(paths),

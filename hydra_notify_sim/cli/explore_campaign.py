@@ -122,6 +122,7 @@ def campaign_of(
     plan = tasks.Plan(
         dispatcher=options.dispatcher,
         profile=options.profile,
+        patience=options.patience,
         seed=options.seed,
         shard=number,
         shards=of,
@@ -226,7 +227,7 @@ def _seconds(text: str | None) -> float | None:
 def _what(limits: campaign.Limits, dask: str | None, workers: int) -> str:
     until = []
     if limits.scenarios is not None:
-        until.append(f"{limits.scenarios} scenarios")
+        until.append(words.plural(limits.scenarios, "scenario"))
     if limits.seconds is not None:
         until.append(f"{limits.seconds:g} s")
     where = f"on the Dask cluster {dask}" if dask else words.plural(workers, "worker")

@@ -16,7 +16,7 @@ from hydra_notify_sim.engine import events
 from hydra_notify_sim.engine.environment import opened
 from hydra_notify_sim.exploration import filling, playing
 from hydra_notify_sim.reports import json_report, safe, words
-from hydra_notify_sim.targets import registry
+from hydra_notify_sim.targets import programs, registry
 
 OWN = {"fill": "--fill", "filled": "--out", "tries": "--tries", "overwrite": "--overwrite"}
 
@@ -118,10 +118,14 @@ def _exit_code(found: filling.Fill | None, *, interrupted: bool) -> int:
 def _see_that_it_replays(stage: playing.Stage, target: Path, text: str) -> None:
     """Play what was written, for it is to be kept."""
     event = stage.play(scenario.load_text(text, target))
-    if not isinstance(event, events.ScenarioFinished) or not event.passed:
-        raise errors.HydraNotifySimError(
-            f"{target} was written, and does not replay: the dispatcher does not do the same each time."
+    if isinstance(event, events.ScenarioFinished) and event.passed:
+        return
+    said = f"{target} was written, and does not replay: the dispatcher does not do the same each time."
+    if registry.choose(stage.options.dispatcher).kind == "process":
+        raise errors.EnvironmentFailedError(
+            f"{said} What a process does depends on the time that it takes; --patience gives it more."
         )
+    raise errors.HydraNotifySimError(said)
 
 
 def _told(found: filling.Fill | None, filler: filling.Filler) -> list[str]:
@@ -141,6 +145,8 @@ def _told(found: filling.Fill | None, filler: filling.Filler) -> list[str]:
             else "Nothing that was tried gives what was seen: another dispatcher, or another cause? (Not tried: three "
             "things in one story, two in one step, and what people did meanwhile.)"
         )
+        if filler.stage.options.dispatcher.startswith(programs.HYDRA_NOTIFY):
+            lines.append("Another --seed gives hydra-notify another order of plugins.")
         return lines
     lines.append("What was seen comes about like this:")
     happenings = [happening.told(filler.closed) for happening in found.happenings]

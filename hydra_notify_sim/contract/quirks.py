@@ -91,8 +91,8 @@ QUIRKS: tuple[Quirk, ...] = (
     Quirk(
         id="hn-truncated-dependents",
         what=(
-            "A payload that names a missing dependent fails for the first plugin, reaches the next one with a "
-            "shortened list of dependents, and clears the mark."
+            "A payload that names a missing dependent, one that never was or was deleted meanwhile, fails for the first "
+            "plugin, reaches the next one with a shortened list of dependents, and clears the mark."
         ),
         by="hydra-notify",
         breaks=("P-missing-row", "P-arguments", "B-clear-after", "B-dependents"),
@@ -115,7 +115,7 @@ QUIRKS: tuple[Quirk, ...] = (
             "for ever if none does. Who drives it must kick it, or take a stall for a loss."
         ),
         by="hydra-notify",
-        breaks=("L-no-stall",),
+        breaks=("L-no-stall", "E-live", "B-live", "C-live"),
         timing=True,
     ),
     Quirk(
@@ -144,7 +144,7 @@ QUIRKS: tuple[Quirk, ...] = (
         id="hn-recovery-unfinished",
         what=(
             "A restarted build is reported as finished from its stale mark at every start until it finishes; "
-            "also from a late notification, and from a retry."
+            "also from a late notification, and from a stored task."
         ),
         by="hydra-notify",
         breaks=("B-unfinished",),
@@ -157,8 +157,21 @@ QUIRKS: tuple[Quirk, ...] = (
     ),
     Quirk(
         id="hn-loose-parse",
-        what="A trailing tab or a trailing newline is accepted; P-malformed reports this and does not judge it.",
+        what=(
+            "A trailing tab or a trailing newline is accepted, which P-malformed reports and does not judge; and so is a "
+            "newline at the end of a field in the middle, which it judges."
+        ),
         by="hydra-notify",
+        breaks=("P-malformed",),
+    ),
+    Quirk(
+        id="hn-unicode-digits",
+        what=(
+            "Any Unicode digit passes for one in an id, and the number that comes of it names no row: the payload is "
+            "stored for retry."
+        ),
+        by="hydra-notify",
+        breaks=("P-malformed",),
     ),
     Quirk(
         id="hn-empty-trace",

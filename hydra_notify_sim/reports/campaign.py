@@ -125,7 +125,7 @@ def progress(result: Result) -> str:
     tally = result.tally
     broken = sum(tally.violations.values())
     return (
-        f"{words.plural(tally.scenarios, 'scenario')} in {words.duration(result.seconds)} ({result.rate:.0f}/s), "
+        f"{words.plural(tally.scenarios, 'scenario')} in {words.duration(result.seconds)} ({result.rate:.{0 if result.rate >= 10 else 2}f}/s), "
         f"{len(tally.promises)} of {len(promises.PROMISES)} promises exercised, "
         f"{len(tally.faults_at_points)} faults x points, about {result.stories} distinct {'story' if result.stories == 1 else 'stories'}, "
         f"{words.plural(broken, 'violation')}"

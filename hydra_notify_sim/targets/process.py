@@ -163,7 +163,9 @@ class ProcessTarget:
         # The sentinel is the last: when it is called, the others have been, where the order is kept.
         plugins = [*behaviours, messages.SENTINEL]
         environment = self._program.prepare(
-            process_environment.make(self._dsn, self.exchange.path, plugins, self._directory),
+            process_environment.make(
+                self._dsn, self.exchange.path, plugins, self._directory, self.journal.history.header.seed
+            ),
             plugins,
             self._directory,
         )

@@ -15,14 +15,20 @@ CONFIG_NAME = "hydra.conf"
 DATA_NAME = "data"
 
 
-def make(dsn: str, socket: Path, plugins: Iterable[str], directory: Path) -> dict[str, str]:
-    """Return the environment (docs/reference/recorder.md), and make the files it names in a directory."""
+def make(dsn: str, socket: Path, plugins: Iterable[str], directory: Path, seed: int) -> dict[str, str]:
+    """Return the environment (docs/reference/recorder.md), and make the files it names in a directory.
+
+    ``seed``: of the run. Perl keeps hashes, and hydra-notify with them its plugins, in an order that depends on it, and
+    otherwise is another one in each process: a story would not end in the same way twice.
+    """
     config = directory / CONFIG_NAME
     config.touch()
     data = directory / DATA_NAME
     data.mkdir(exist_ok=True)
     parts = {key: str(value) for key, value in conninfo.conninfo_to_dict(dsn).items() if value is not None}
     return {
+        "PERL_HASH_SEED": f"{seed % 2**32:x}",
+        "PERL_PERTURB_KEYS": "0",
         **os.environ,
         # Our own recorder must be found by a dispatcher that runs on this Python.
         "PYTHONPATH": os.pathsep.join(filter(None, [_own_root(), os.environ.get("PYTHONPATH", "")])),

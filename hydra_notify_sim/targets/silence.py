@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hydra_notify_sim import history
-from hydra_notify_sim.checks.world import called_event
+from hydra_notify_sim.checks.events import called_event, rows_named
 from hydra_notify_sim.contract import channels
 from hydra_notify_sim.recorders.journal import Journal
 
@@ -23,6 +23,10 @@ class Silence:
     def committed(self, commit: history.Commit, hooks: Mapping[str, tuple[str, ...]]) -> None:
         """Take in what a transaction asks for."""
         self.wanted = self.wanted or commit.busy
+        # Whoever has not loaded a row by now finds it gone, and calls nobody (P-missing-row).
+        gone = {(row.table, row.id) for row in commit.rows if row.change == "deleted"}
+        for key in [key for key in self._owed if not gone.isdisjoint(rows_named(key[1]))] if gone else ():
+            del self._owed[key]
         for notification in commit.notifications:
             try:
                 event = channels.parse(notification.channel, notification.payload, self._payloads)

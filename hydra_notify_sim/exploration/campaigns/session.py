@@ -19,7 +19,8 @@ class Session:
         """Raise UsageError if there is no such dispatcher."""
         self.plan = plan
         self._interrupted = interrupted
-        self._stage = playing.Stage(environment, Options(dispatcher=plan.dispatcher, profile=plan.profile))
+        options = Options(dispatcher=plan.dispatcher, profile=plan.profile, patience=plan.patience)
+        self._stage = playing.Stage(environment, options)
 
     def do(self, task: tasks.Task) -> tasks.Answer:
         """Do what is asked."""

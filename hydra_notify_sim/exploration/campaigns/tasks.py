@@ -10,6 +10,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     dispatcher: str = "reference"
     profile: str = "strict"
+    patience: float = 1.0
+    """What every deadline of a dispatcher in a process is multiplied with."""
     seed: int = 0
     """Seed of the generation: scenario i is made from it and i alone."""
     shard: int = 1

@@ -10,6 +10,7 @@ from hydra_notify_sim.checks.world import World
 from hydra_notify_sim.contract.deviations import UPSTREAM
 
 WAKEUP = ("hn-lost-wakeup", "L-no-stall")
+STALLED = {("hn-lost-wakeup", promise) for promise in ("E-live", "B-live", "C-live")}
 CLEARS = ("hn-first-success-clears", "B-clear-after")
 LOSES = ("hn-first-success-clears", "B-at-least-once")
 STALE = {("hn-stale-clear", "B-clear-own"), ("hn-stale-clear", "B-at-least-once")}
@@ -108,6 +109,54 @@ def one_after_the_other(story: Any) -> None:
     story.notify("build_queued", "6")
 
 
+def one_after_the_other_and_a_kick(story: Any) -> None:
+    one_after_the_other(story)
+    story.not_settled()
+
+
+def a_kick_for_nothing(story: Any) -> None:
+    up(story)
+    story.not_settled()
+
+
+def a_dependent_deleted_before_it_is_loaded(story: Any) -> None:
+    up(story)
+    story.mark(5, 6, status="failed")
+    story.settle()
+    story.announce(5, 6)
+    story.delete("builds", "6")
+
+
+def another_outcome_in_a_retry(story: Any) -> None:
+    up(story)
+    story.mark(5, 6, status="failed")
+    story.settle()
+    story.begin("github", "build_finished", 5, 6)
+    story.commit("finish", outcomes=(story.outcome(6),))
+
+
+def a_task_of_an_unfinished_build(story: Any) -> None:
+    story.insert_task("github", "build_finished", "5")
+    up(story)
+
+
+def a_task_whose_build_comes_later(story: Any) -> None:
+    up(story)
+    story.insert_task("github", "build_finished", "9")
+    story.observe(force=True)
+    story.builds(9)
+
+
+def a_line_break_inside(story: Any) -> None:
+    up(story)
+    story.notify("build_queued", "5\n\t6")
+
+
+def a_digit_of_another_script(story: Any) -> None:
+    up(story)
+    story.notify("build_queued", "\uff15")
+
+
 def a_plugin_that_is_gone(story: Any) -> None:
     up(story)
     story.insert_task("slack", "build_queued", "5")
@@ -173,6 +222,14 @@ def a_broken_payload(story: Any) -> None:
         (a_missing_build, set()),
         (a_lost_connection, DEAF),
         (one_after_the_other, {WAKEUP}),
+        (one_after_the_other_and_a_kick, {WAKEUP, *STALLED}),
+        (a_kick_for_nothing, set()),
+        (a_dependent_deleted_before_it_is_loaded, TRUNCATED),
+        (another_outcome_in_a_retry, {CLEARS, *STALE}),
+        (a_task_of_an_unfinished_build, {UNFINISHED}),
+        (a_task_whose_build_comes_later, {UNFINISHED}),
+        (a_line_break_inside, {("hn-loose-parse", "P-malformed")}),
+        (a_digit_of_another_script, {("hn-unicode-digits", "P-malformed")}),
         (a_plugin_that_is_gone, LIVELOCK),
         (a_plugin_that_lost_its_hook, LIVELOCK),
         (a_task_like_any_other, set()),

@@ -26,6 +26,7 @@ def test_every_quirk_of_the_reference_is_there_once() -> None:
         "hn-recovery-unfinished",
         "hn-no-sigterm",
         "hn-loose-parse",
+        "hn-unicode-digits",
         "hn-empty-trace",
         "hn-old-payloads",
         "hn-stale-rows",
