@@ -208,12 +208,14 @@ class Campaign:
     def _violated(self, outcome: tasks.Outcome) -> None:
         if self.limits.stop_at_first:
             self._stopping = True
-        promise = next((one for one in outcome.violated if self._shrinking[one] < SHRUNK_EACH), None)
-        if promise is None or not self.limits.shrink:
+        if not self.limits.shrink:
             return
-        self._shrinking[promise] += 1
+        with_room = [one for one in outcome.violated if self._shrinking[one] < SHRUNK_EACH]
         plays = 0 if self.result.interrupted else self.limits.shrinking_plays
-        self._urgent.append(tasks.Shrink(outcome.index, promise, plays))
+        # What is broken for the first time has a story of its own, though another promise stands before it.
+        for promise in with_room[:1] + [one for one in with_room[1:] if not self._shrinking[one]]:
+            self._shrinking[promise] += 1
+            self._urgent.append(tasks.Shrink(outcome.index, promise, plays))
 
     def _found(self, found: tasks.Found) -> None:
         if not found.text:

@@ -90,6 +90,13 @@ def test_a_counter_example_is_small_readable_and_replays_ten_times_of_ten(
             assert broken == found.violated
 
 
+def test_each_promise_that_is_broken_has_a_counter_example(run: Run) -> None:
+    """The same scenario breaks several, and none of them alone."""
+    result = run(6, seed=1, dispatcher="known-bad:shortens-the-dependents")
+    assert len(result.tally.violations) > 2
+    assert {found.promise for found in result.found} == set(result.tally.violations)
+
+
 def test_moved_into_the_scenarios_it_tells_the_bad_from_the_good(
     run: Run, tmp_path: Path, play: Play
 ) -> None:
