@@ -19,6 +19,7 @@ from hydra_notify_sim import database, errors
 from hydra_notify_sim.engine import events
 from hydra_notify_sim.engine.environment import Environment
 from hydra_notify_sim.engine.run import Loaded, Options, Runner
+from hydra_notify_sim.exploration import workers
 from hydra_notify_sim.scenario import steps as verbs
 from hydra_notify_sim.targets import registry
 
@@ -190,6 +191,7 @@ def _begin(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A dispatcher that we start must not inherit what was blocked while we were started.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _INTERRUPTS)
+    workers.end_with_parent()
     global _player  # noqa: PLW0603  # a worker's initializer has nowhere else to put it
     server = database.start_server(dsn=options.dsn, schema=options.schema)
     prepared = database.prepare(server, f"{server.database}_conformance_{numbers.get()}")

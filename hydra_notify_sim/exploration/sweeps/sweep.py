@@ -18,6 +18,7 @@ from hydra_notify_sim.contract import profiles
 from hydra_notify_sim.database import processors
 from hydra_notify_sim.engine.environment import opened
 from hydra_notify_sim.engine.run import Options, Runner
+from hydra_notify_sim.exploration import workers
 from hydra_notify_sim.exploration.sweeps.trying import Tried, Trier
 from hydra_notify_sim.exploration.sweeps.variants import Kind, Variant
 from hydra_notify_sim.scenario.model import Scenario
@@ -118,6 +119,7 @@ def _begin(numbers: Any, scenarios: Sequence[Named], settings: Settings) -> None
     """Make a worker ready: a server of its own, or a database of its own on a user's server."""
     # Ctrl-C reaches every process of the terminal: the first one waits for what its workers have in hand.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    workers.end_with_parent()
     global _trier  # noqa: PLW0603  # a worker's initializer has nowhere else to put it
     number = int(numbers.get())
     processors.keep_to_one(os.getppid() + number)
