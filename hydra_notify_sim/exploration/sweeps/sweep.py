@@ -1,10 +1,10 @@
 """A sweep: all variants of some scenarios, tried one after the other or by several processes."""
 
 import atexit
-import itertools
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -28,7 +28,9 @@ Named = tuple[Path, Scenario]
 Result = tuple[Tried, list[Variant]]
 
 BATCH = 16
-"""Variants that a worker is given at once: about a third of a second, after which Ctrl-C is heeded."""
+"""Variants that a worker is given at once."""
+BATCH_SECONDS = 0.3
+"""After these it gives back what it has not begun: Ctrl-C is heeded no later than that and one variant."""
 
 AHEAD = 2
 """Batches that wait for each worker, so that none is idle."""
@@ -95,7 +97,7 @@ def _by_workers(scenarios: Sequence[Named], settings: Settings) -> Iterator[Trie
         numbers.put(number)
     pool = ProcessPoolExecutor(settings.workers, context, _begin, (numbers, scenarios, settings))
     waiting = _as_written(scenarios)
-    under_way: set[Future[list[Result]]] = set()
+    under_way: set[Future[tuple[list[Result], Sequence[Variant]]]] = set()
     try:
         while waiting or under_way:
             while waiting and len(under_way) < settings.workers * AHEAD:
@@ -103,9 +105,11 @@ def _by_workers(scenarios: Sequence[Named], settings: Settings) -> Iterator[Trie
                 batch = [waiting.pop() for _ in range(size)]
                 under_way.add(pool.submit(_try_batch, batch))
             done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-            for tried, more in itertools.chain.from_iterable(future.result() for future in done):
-                waiting += reversed(more)
-                yield tried
+            for results, left in [future.result() for future in done]:
+                waiting += reversed(left)
+                for tried, more in results:
+                    waiting += reversed(more)
+                    yield tried
     except BrokenProcessPool:
         raise errors.EnvironmentFailedError(
             "a worker of the sweep ended before its time: killed, or out of memory? "
@@ -134,7 +138,12 @@ def _begin(numbers: Any, scenarios: Sequence[Named], settings: Settings) -> None
     _trier = Trier(runner, scenarios, settings.kind, settings.bound)
 
 
-def _try_batch(batch: Sequence[Variant]) -> list[Result]:
+def _try_batch(batch: Sequence[Variant]) -> tuple[list[Result], Sequence[Variant]]:
+    """Return what came of the first variants, and those that were not begun."""
     if isinstance(_trier, Exception):
         raise _trier
-    return [_trier.try_one(variant) for variant in batch]
+    until = time.monotonic() + BATCH_SECONDS
+    results: list[Result] = []
+    while len(results) < len(batch) and (not results or time.monotonic() < until):
+        results.append(_trier.try_one(batch[len(results)]))
+    return results, batch[len(results) :]
