@@ -60,9 +60,11 @@ class Retries:
         self._succeeded.setdefault(key, []).append(number)
         if self.world.reconnecting:
             return  # Its connections were gone before it could delete the task.
-        stored = len(self.world.tasks_of.get(key, ()))
-        if call.booking.cause == "retry" and call.booking.certain and stored:
-            self._awaiting_delete[key] = (number, stored - 1)
+        stored = self.world.tasks_of.get(key, {})
+        # One that came while the call was under way is another one.
+        retried = any(self.world.moved_at.get(id_, -1) < call.record for id_ in stored)
+        if call.booking.cause == "retry" and call.booking.certain and retried:
+            self._awaiting_delete[key] = (number, len(stored) - 1)
 
     def raised(self, number: int, record: history.Raised, call: OpenCall) -> None:
         """Take in a failure."""

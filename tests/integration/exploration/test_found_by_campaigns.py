@@ -103,6 +103,16 @@ story:
   - dispatcher: start
   - advance: 30s
 """,
+    "a task that a person puts in the place of another one, deleted while its retry is under way": """
+given:
+  builds: {a: {}}
+  plugins: {github: {hooks: [build_started], holds: true}}
+story:
+  - dispatcher: start
+  - insert: {task: {plugin: github, channel: build_started, payload: [a]}}
+  - delete: {task: {}}
+  - insert: {task: {plugin: github, channel: build_started, payload: [a], due_in: 3s}}
+""",
     "a story that cannot go on, noticed in the middle of an event": """
 given:
   builds: {b: {}}
