@@ -1,7 +1,7 @@
 """Keeps a client and the server that it starts on one processor.
 
-The two take turns: while one works, the other waits. Waking each other across processors then takes longer than most
-of their queries; on one processor the same work is done up to 1.4 times as fast (benchmarks, `campaign`).
+The two take turns: while one works, the other waits. Waking each other across processors then takes longer than many
+of their queries. What it gains is in docs/decisions/0030.
 """
 
 import contextlib
