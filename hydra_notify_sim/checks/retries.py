@@ -26,8 +26,6 @@ class Retries:
         self._given_up = given_up
         self._by_person: dict[int, str] = {}
         """Task id to what a person did with it."""
-        self._inserted: set[int] = set()
-        """Ids of the tasks that a person has inserted, as long as they are stored."""
         self._succeeded: dict[Key, list[int]] = {}
         """Records of the calls that returned and may have been the retry of a stored task."""
         self._failed: dict[Key, list[tuple[int, float]]] = {}
@@ -45,8 +43,6 @@ class Retries:
         for row in record.rows:
             if row.table == "taskretries" and (id_ := row_id(row)) is not None:
                 self._by_person[id_] = row.change
-                if row.change == "inserted":
-                    self._inserted.add(id_)
                 task = self.world.tasks.get(id_)
                 event = self.world.task_event(task) if task is not None else None
                 if row.change == "deleted" and task is not None and event is not None:
@@ -188,8 +184,7 @@ class Retries:
 
     def _went(self, number: int, task: history.Task) -> None:
         event = self.world.task_event(task)
-        inserted = task.id in self._inserted
-        self._inserted.discard(task.id)
+        inserted = task.id in self.world.inserted_tasks
         by_person = self._by_person.pop(task.id, "") == "deleted"
         if event is None:
             if not by_person:

@@ -58,8 +58,8 @@ class World:
         """Unix seconds of the last observation."""
         self.now = 0.0
         self._events: dict[int, channels.Event | None] = {}
-        self._by_person: set[int] = set()
-        """Tasks that the dispatcher has not stored."""
+        self.inserted_tasks: set[int] = set()
+        """Tasks that a person has inserted, and not the dispatcher; those that are gone too, for no id comes again."""
         self._naming: dict[int, dict[int, str]] = {}
 
     def update(self, number: int, record: history.AnyRecord) -> None:
@@ -120,7 +120,7 @@ class World:
         if task.id in self._events:
             return self._events[task.id]
         event = task_event(task, self.header.payloads)
-        if event is None and task.id not in self._by_person:
+        if event is None and task.id not in self.inserted_tasks:
             # A dispatcher that takes a payload which the manual leaves open keeps it as it came.
             return read_leniently(task.channel, task.payload, self.header.payloads)[0]
         return event
@@ -168,7 +168,7 @@ class World:
                 self.names[row.table, row.id] = row.nickname
             if row.table == "taskretries" and row.change == "inserted" and (task := row_id(row)) is not None:
                 self.unseen_tasks.add(task)
-                self._by_person.add(task)
+                self.inserted_tasks.add(task)
             if row.table == "builds" and (build := row_id(row)) is not None:
                 if row.change == "inserted":
                     self.unfinished.add(build)

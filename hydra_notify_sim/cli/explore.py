@@ -42,7 +42,7 @@ def _options(command: Command) -> Command:
     type=click.IntRange(1, 64),
     default=1,
     show_default=True,
-    help="Processes, each with a database of its own.",
+    help="Processes, each with a server of its own; with --dsn, a database of its own.",
 )
 @shared_options.dsn
 @shared_options.json_name

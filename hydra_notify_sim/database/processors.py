@@ -25,13 +25,11 @@ def keep_to_one(number: int) -> None:
 @contextlib.contextmanager
 def on_one(number: int) -> Iterator[None]:
     """Keep the calling thread on one processor for a while; what it starts meanwhile stays there."""
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    before = os.sched_getaffinity(0)
+    before = os.sched_getaffinity(0) if hasattr(os, "sched_setaffinity") else None
     keep_to_one(number)
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):
-            os.sched_setaffinity(0, before)
+        if before is not None:
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(0, before)

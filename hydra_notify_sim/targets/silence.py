@@ -25,8 +25,9 @@ class Silence:
         self.wanted = self.wanted or commit.busy
         # Whoever has not loaded a row by now finds it gone, and calls nobody (P-missing-row).
         gone = {(row.table, row.id) for row in commit.rows if row.change == "deleted"}
-        for key in [key for key in self._owed if not gone.isdisjoint(rows_named(key[1]))] if gone else ():
-            del self._owed[key]
+        for key in list(self._owed) if gone else ():
+            if not gone.isdisjoint(rows_named(key[1])):
+                del self._owed[key]
         for notification in commit.notifications:
             try:
                 event = channels.parse(notification.channel, notification.payload, self._payloads)

@@ -2,11 +2,11 @@
 
 import json
 import os
+import pty
 import re
 import select
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -194,29 +194,24 @@ def test_contradictions_are_refused(arguments: list[str], said: str) -> None:
     assert said in result.stderr
 
 
-@pytest.mark.skipif(
-    not hasattr(os, "pidfd_open"), reason="Linux tells whether a process that is not ours has ended"
-)
 def test_the_workers_of_a_sweep_that_is_killed_end_with_it() -> None:
     ladder = ROOT / "scenarios" / "the-whole-retry-ladder.yaml"
     command = [sys.executable, "-m", "hydra_notify_sim", "explore", "--sweep", "crash", "--twice", "--workers", "2", ladder]  # fmt: skip
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as sweep:
-        listed = Path(f"/proc/{sweep.pid}/task/{sweep.pid}/children")
-        deadline = time.monotonic() + 60
-        # The two, and one of the standard library's own.
-        while len(children := listed.read_text().split()) < 3:
-            assert time.monotonic() < deadline
-            assert sweep.poll() is None
-            time.sleep(0.01)
-        watched = [os.pidfd_open(int(pid)) for pid in children]
+    terminal, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm"}
+    with subprocess.Popen(command, stdout=theirs, stderr=subprocess.PIPE, env=environment) as sweep:
+        os.close(theirs)
+        shown = b""
+        while b"[2/" not in shown:  # by now the workers are at work
+            shown += os.read(terminal, 4096)
         sweep.kill()
-    poll = select.poll()
-    for descriptor in watched:
-        poll.register(descriptor, select.POLLIN)
-    while watched:
-        ended = poll.poll(30_000)
-        assert ended, f"{len(watched)} are still there"
-        for descriptor, _ in ended:
-            poll.unregister(descriptor)
-            watched.remove(descriptor)
-            os.close(descriptor)
+        assert sweep.stderr is not None
+        # It is the workers' too: its end comes when the last of them has ended.
+        poll = select.poll()
+        poll.register(sweep.stderr, select.POLLIN)
+        while poll.poll(30_000):
+            if not os.read(sweep.stderr.fileno(), 4096):
+                break
+        else:
+            pytest.fail("a worker is still there")
+    os.close(terminal)
