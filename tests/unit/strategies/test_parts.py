@@ -115,9 +115,11 @@ def test_rare_things_are_among_the_scenarios_and_the_plainest_of_them_is_plain()
         settings=settings(max_examples=5_000, database=None, derandomize=True),
     )
     assert sum(build.copies for build in split.given.builds.values()) > 600
-    plain = find(strategies.scenarios(), lambda _scenario: True, settings=settings(database=None))
-    assert len(plain.given.builds) == 1
-    assert len(plain.given.plugins) == 1
+    plain = find(
+        strategies.scenarios(), lambda _scenario: True, settings=settings(database=None, derandomize=True)
+    )
+    assert [build.copies for build in plain.given.builds.values()] == [1]
+    assert len(plain.given.plugins) <= 2  # where one drops the second, the shrinker may stop just before
     assert not any(step.at for step in plain.story)
 
 
