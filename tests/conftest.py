@@ -50,9 +50,15 @@ def loopback() -> None:
 
 
 @pytest.fixture
-def play(database: Database) -> Iterator[Callable[..., events.ScenarioFinished]]:
+def environment(database: Database) -> Iterator[Environment]:
+    made = Environment(database)
+    yield made
+    made.forget_connections()
+
+
+@pytest.fixture
+def play(environment: Environment) -> Callable[..., events.ScenarioFinished]:
     """Play one scenario file and return how it ended; what went wrong around it is raised."""
-    environment = Environment(database)
 
     def play_one(file: Path, dispatcher: str = "reference", **options: str) -> events.ScenarioFinished:
         chosen = engine.Options(dispatcher=dispatcher, **options)
@@ -61,8 +67,7 @@ def play(database: Database) -> Iterator[Callable[..., events.ScenarioFinished]]
             raise event.error
         return event
 
-    yield play_one
-    environment.forget_connections()
+    return play_one
 
 
 @pytest.fixture

@@ -27,7 +27,8 @@ TAKES_ALONG = frozenset({"failed", "timed_out", "not_deterministic"})
 MAY_TAKE_ALONG = frozenset({"aborted", "cached_failure"})
 """Failures that sometimes do: where it matters, they do not happen, for nobody would know what is finished."""
 
-CALLS = ("before_call", "inside_call", "after_call", "inside_call", "after_call")
+ONCE_EACH = ("before_call", "inside_call", "after_call")
+CALLS = (*ONCE_EACH, "inside_call", "after_call")
 CLEARS = ("before_clear", "after_clear")
 STORES = ("before_store", "after_store", "before_store")
 AT_START = ("between_listen_and_scan", "during_scan", *CALLS, "before_clear")
@@ -141,10 +142,12 @@ def points(
         return (*CALLS, *CLEARS, *stores()) if "build_finished" in heard else CLEARS
     if "start" in step or "step" in step:
         hook = "build_started" if "start" in step else "step_finished"
-        return (*CALLS, *stores()) if hook in heard else ()
+        return (*ONCE_EACH, *stores()) if hook in heard else ()
     if "notify" in step and isinstance(step["notify"]["payload"], list):
         channel = step["notify"]["channel"]
-        return CALLS if (shown or channel != "build_finished") and channel in heard else ()
+        return (*ONCE_EACH, *stores()) if (shown or channel != "build_finished") and channel in heard else ()
+    if "evaluate" in step:
+        return (*ONCE_EACH, *stores()) if "eval_started" in heard else ()
     return ()
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from hydra_notify_sim import checks, engine, history
-from hydra_notify_sim.database import Database
 from hydra_notify_sim.dispatcher import core
 from hydra_notify_sim.engine import events
 from hydra_notify_sim.engine.environment import Environment
@@ -241,8 +240,7 @@ def test_a_saved_history_is_judged_the_same(tell: Tell, tmp_path: Path) -> None:
     assert checks.judge(history.load(file)) == finished.judgements
 
 
-def test_a_server_that_goes_away_is_the_environment_s_fault(database: Database) -> None:
-    environment = Environment(database)
+def test_a_server_that_goes_away_is_the_environment_s_fault(environment: Environment) -> None:
     runner = Runner(environment, registry.choose("reference"), engine.Options())
     story = HEAD + "  - dispatcher: start\n  - build: iso\n"
     loaded = (Path("story.yaml"), load_text(story), story)
@@ -250,4 +248,3 @@ def test_a_server_that_goes_away_is_the_environment_s_fault(database: Database) 
     event = runner.play(loaded)
     assert isinstance(event, events.ScenarioFailed)
     assert getattr(event.error, "exit_code", None) == 3
-    environment.forget_connections()

@@ -1,7 +1,7 @@
 """Open places are filled with what gives what was seen: a broken promise, or a loss that the contract allows."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -38,9 +38,7 @@ CACHED = """\
 
 
 @pytest.fixture
-def fill(database: Database) -> Iterator[Callable[..., tuple[filling.Fill | None, filling.Filler]]]:
-    environment = Environment(database)
-
+def fill(environment: Environment) -> Callable[..., tuple[filling.Fill | None, filling.Filler]]:
     def fill_one(
         text: str, dispatcher: str = "reference", **options: int
     ) -> tuple[filling.Fill | None, filling.Filler]:
@@ -48,8 +46,7 @@ def fill(database: Database) -> Iterator[Callable[..., tuple[filling.Fill | None
         filler = filling.Filler(stage, scenario.load_text(text), **options)
         return filler.fill(), filler
 
-    yield fill_one
-    environment.forget_connections()
+    return fill_one
 
 
 Filling = Callable[..., tuple[filling.Fill | None, filling.Filler]]

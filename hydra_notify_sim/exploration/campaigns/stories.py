@@ -107,7 +107,10 @@ class Teller:
         self._up = True
         self._held = self._holding
         owed = any("pending" in build for build in self._builds.values()) or self._unheard
-        self._add(step, vocabulary.AT_START if owed else ("between_listen_and_scan",))
+        if owed:
+            self._add(step, vocabulary.AT_START)
+        else:
+            self._add(step, ("between_listen_and_scan",) if self._chance.happens(0.5) else ())
         self._unheard = False
 
     def _step(self, kind: str) -> None:
@@ -131,7 +134,7 @@ class Teller:
 
     def _stores(self) -> tuple[str, ...]:
         fails = [plugin["raises"] for plugin in self._plugins.values() if "raises" in plugin]
-        likely = "always" in fails or (fails and self._chance.happens(0.4))
+        likely = "always" in fails or (fails and self._chance.happens(0.7))
         return vocabulary.STORES if likely else ()
 
     def _add(self, step: Step, points: tuple[str, ...]) -> None:

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -14,7 +14,6 @@ import pytest
 
 from hydra_notify_sim import errors
 from hydra_notify_sim.cli import main
-from hydra_notify_sim.database import Database
 from hydra_notify_sim.engine import events
 from hydra_notify_sim.engine.environment import Environment
 from hydra_notify_sim.exploration.campaigns import campaign, pool, tasks
@@ -27,13 +26,6 @@ Run = Callable[..., campaign.Result]
 
 BAD = "known-bad:clears-before-calling"
 """It is caught by almost any build that finishes."""
-
-
-@pytest.fixture
-def environment(database: Database) -> Iterator[Environment]:
-    made = Environment(database)
-    yield made
-    made.forget_connections()
 
 
 @pytest.fixture
