@@ -69,6 +69,44 @@ def test_what_is_needed_stays() -> None:
     assert notifies_twice_of_docs(shrunk.scenario)
 
 
+RETRIED = load_text("""
+scenario: A retry after a crash
+why: to be shrunk
+exercises: [R-backoff]
+given:
+  builds:
+    iso: {}
+  plugins:
+    github: {hooks: [build_started, eval_cached]}
+    mail: {hooks: [build_started, eval_failed], raises: {first: 1}}
+story:
+  - dispatcher: start
+  - build: iso
+  - dispatcher: crash
+  - dispatcher: start
+  - advance: 10s
+""")
+
+
+def test_two_steps_that_only_go_together_go_wherever_they_are() -> None:
+    def builds_and_waits_while_it_runs(scenario: Scenario) -> bool:
+        told = [getattr(step, step.verb) for step in scenario.story]
+        up = told.count("start") == told.count("crash") + 1
+        return told[:2] == ["start", ("iso",)] and up and scenario.story[-1].verb == "advance"
+
+    shrunk = shrinking.shrink(RETRIED, builds_and_waits_while_it_runs)
+    assert [step.verb for step in shrunk.scenario.story] == ["dispatcher", "build", "advance"]
+
+
+def test_of_the_hooks_only_those_stay_that_are_needed() -> None:
+    def both_hear_of_the_start(scenario: Scenario) -> bool:
+        plugins = scenario.given.plugins.values()
+        return len(plugins) == 2 and all("build_started" in plugin.hooks for plugin in plugins)
+
+    shrunk = shrinking.shrink(RETRIED, both_hear_of_the_start)
+    assert [plugin.hooks for plugin in shrunk.scenario.given.plugins.values()] == [("build_started",)] * 2
+
+
 def test_the_same_scenario_shrinks_to_the_same_story() -> None:
     assert shrinking.shrink(LONG, crashes) == shrinking.shrink(LONG, crashes)
 
