@@ -27,7 +27,7 @@ EMPTY_TRACE = "hn-empty-trace"
 LOOSE_PARSE = "hn-loose-parse"
 UNICODE_DIGITS = "hn-unicode-digits"
 
-_OF_TRUNCATION = ("P-missing-row", "P-arguments", "B-clear-after", "B-dependents")
+_OF_TRUNCATION = ("P-missing-row", "P-arguments", "B-clear-after", "B-dependents", "R-stored", "R-backoff")
 _EVALUATIONS = frozenset({"eval_started", "eval_added", "eval_cached", "eval_failed"})
 
 
@@ -74,7 +74,7 @@ class Circumstances:
         world = self._world
         for outcome in record.outcomes:
             if outcome.build in self._announced:
-                self._meet(STALE_CLEAR, "B-clear-own", "B-at-least-once")
+                self._meet(STALE_CLEAR, "B-clear-own", "B-at-least-once", "B-each-outcome")
         if record.restarted:
             self._meet(UNFINISHED, "B-unfinished")
         if record.notifications and (record.busy or self._unsettled):

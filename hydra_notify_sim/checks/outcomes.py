@@ -361,14 +361,15 @@ class Outcomes:
                         [tracked.present.record, tracked.notified, number],
                     )
             last = tracked.last_shown.get(plugin)
-            if owed and last is not None and last[0] < tracked.newest:
+            if owed and last is not None:
                 self.findings.exercise("B-each-outcome", tracked.present.record)
-                self.findings.violate(
-                    "B-each-outcome",
-                    f"the last delivery of {self.world.build(tracked.id)} to {plugin} should show the last outcome "
-                    f"({tracked.present}); it showed {tracked.versions[last[0]]}.",
-                    [tracked.present.record, last[1], number],
-                )
+                if last[0] < tracked.newest:
+                    self.findings.violate(
+                        "B-each-outcome",
+                        f"the last delivery of {self.world.build(tracked.id)} to {plugin} should show the last outcome "
+                        f"({tracked.present}); it showed {tracked.versions[last[0]]}.",
+                        [tracked.present.record, last[1], number],
+                    )
 
     def _judge_recovery(self, number: int, tracked: Tracked) -> None:
         start = self.world.start_record

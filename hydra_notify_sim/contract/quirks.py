@@ -82,20 +82,21 @@ QUIRKS: tuple[Quirk, ...] = (
         id="hn-stale-clear",
         what=(
             "Clearing compares nothing: a build that is restarted and finished again while a plugin runs has "
-            "the new outcome's mark cleared by the old event, and a crash during the new event then loses the "
-            "success."
+            "the new outcome's mark cleared by the old event, and a crash before the new event is over then loses "
+            "the success, of which nobody is told who believes in the failure."
         ),
         by="hydra-notify",
-        breaks=("B-clear-own", "B-at-least-once"),
+        breaks=("B-clear-own", "B-at-least-once", "B-each-outcome"),
     ),
     Quirk(
         id="hn-truncated-dependents",
         what=(
             "A payload that names a missing dependent, one that never was or was deleted meanwhile, fails for the first "
-            "plugin, reaches the next one with a shortened list of dependents, and clears the mark."
+            "plugin, reaches the next one with a shortened list of dependents, and clears the mark. Where that one "
+            "fails, too, the task that is stored names the whole list."
         ),
         by="hydra-notify",
-        breaks=("P-missing-row", "P-arguments", "B-clear-after", "B-dependents"),
+        breaks=("P-missing-row", "P-arguments", "B-clear-after", "B-dependents", "R-stored", "R-backoff"),
     ),
     Quirk(
         id="hn-deaf-after-reconnect",

@@ -331,14 +331,18 @@ class ProcessTarget:
         if life.stopping and not life.ending:
             raise AskedToStop
         arrived = self.exchange.pump(min(seconds, TICK))
-        if self.parking.expects and not (self.clock.is_running or self.backends.holds):
-            self.parking.park()
+        self.park_what_failed()
         if not life.stopping and life.child.exited:
             self._ended(life)
             raise LifeGone
         if arrived:
             self._handler.handle(life, self.exchange.take())
         return arrived
+
+    def park_what_failed(self) -> None:
+        """Put off the task of a failure as soon as it is there, or what real time passes may make it due."""
+        if self.parking.expects and not (self.clock.is_running or self.backends.holds):
+            self.parking.park()
 
     def record(self, record: history.AnyRecord) -> None:
         """Write into the history."""

@@ -255,6 +255,7 @@ class CallHandler:
         while not fact():
             if time.monotonic() > deadline:
                 return False
+            self._target.park_what_failed()
             time.sleep(POLL)
         return True
 

@@ -520,6 +520,21 @@ def test_a_task_stays_parked_however_long_the_harness_takes(play: Play) -> None:
     assert play.violated() == []
 
 
+@pytest.mark.slow
+def test_a_task_stays_parked_while_a_point_is_waited_for_that_does_not_come(database: Database) -> None:
+    def make(*args: Any, **kwargs: Any) -> ProcessTarget:
+        return ProcessTarget.reference(*args, dispatcher=KNOWN_BAD["never-clears"].dispatcher, **kwargs)
+
+    for play in playing(database, make):
+        play.behaviours["beta"].raises = raises_first(1)
+        play.start()
+        armed = play.arm("after_clear", None, lambda: None)
+        play.finish(play.build())
+        assert not armed.reached
+        assert play.calls("beta") == 1
+        assert [task.due - play.clock.now() for task in play.journal.tasks] == [2]
+
+
 def test_after_its_backends_are_terminated_it_listens_and_scans_again(play: Play) -> None:
     play.start()
     build = play.build()

@@ -13,14 +13,14 @@ WAKEUP = ("hn-lost-wakeup", "L-no-stall")
 STALLED = {("hn-lost-wakeup", promise) for promise in ("E-live", "B-live", "C-live")}
 CLEARS = ("hn-first-success-clears", "B-clear-after")
 LOSES = ("hn-first-success-clears", "B-at-least-once")
-STALE = {("hn-stale-clear", "B-clear-own"), ("hn-stale-clear", "B-at-least-once")}
+STALE = {("hn-stale-clear", promise) for promise in ("B-clear-own", "B-at-least-once", "B-each-outcome")}
 UNFINISHED = ("hn-recovery-unfinished", "B-unfinished")
 LIVELOCK = {("hn-retry-livelock", "R-gone-plugin"), ("hn-retry-livelock", "R-backoff")}
 POISON = {("hn-poison-retry", "R-poison"), ("hn-poison-retry", "L-lives")}
 DEAF = {("hn-deaf-after-reconnect", "L-reconnect"), ("hn-deaf-after-reconnect", "L-lives")}
 TRUNCATED = {
     ("hn-truncated-dependents", promise)
-    for promise in ("P-missing-row", "P-arguments", "B-clear-after", "B-dependents")
+    for promise in ("P-missing-row", "P-arguments", "B-clear-after", "B-dependents", "R-stored", "R-backoff")
 }
 
 

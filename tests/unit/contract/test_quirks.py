@@ -67,7 +67,7 @@ def test_only_the_dispatchers_own_quirks_explain_a_violation() -> None:
 
 
 def test_a_quirk_is_found_by_its_id() -> None:
-    assert quirks.quirk("hn-stale-clear").breaks == ("B-clear-own", "B-at-least-once")
+    assert quirks.quirk("hn-stale-clear").breaks == ("B-clear-own", "B-at-least-once", "B-each-outcome")
     with pytest.raises(errors.UsageError, match="Did you mean 'hn-stale-clear'"):
         quirks.quirk("hn-stale-claer")
     with pytest.raises(KeyError):
