@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,7 +61,7 @@ def environment(database: Database) -> Iterator[Environment]:
 def play(environment: Environment) -> Callable[..., events.ScenarioFinished]:
     """Play one scenario file and return how it ended; what went wrong around it is raised."""
 
-    def play_one(file: Path, dispatcher: str = "reference", **options: str) -> events.ScenarioFinished:
+    def play_one(file: Path, dispatcher: str = "reference", **options: Any) -> events.ScenarioFinished:
         chosen = engine.Options(dispatcher=dispatcher, **options)
         event = Runner(environment, registry.choose(dispatcher), chosen).play(load_all([file])[0])
         if isinstance(event, events.ScenarioFailed):

@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from hydra_notify_sim import engine, errors
-from hydra_notify_sim.cli import explore_campaign, explore_fill, explore_sweep
+from hydra_notify_sim.cli import explore_campaign, explore_fill, explore_sweep, replay
 from hydra_notify_sim.cli import options as shared_options
+from hydra_notify_sim.scenario import deviations
 
 MODES: Sequence[ModuleType] = (explore_campaign, explore_sweep, explore_fill)
 """Modules with ``options`` (a decorator), ``OWN`` (parameter to the option that asks for the mode or belongs to it)
@@ -35,6 +36,7 @@ def _options(command: Command) -> Command:
 )
 @shared_options.dispatcher
 @shared_options.profile
+@shared_options.known
 @shared_options.patience
 @shared_options.seed
 @click.option(
@@ -46,7 +48,14 @@ def _options(command: Command) -> Command:
 )
 @shared_options.dsn
 @shared_options.json_name
-def command(*, paths: tuple[Path, ...], expression: str | None, json_name: str | None, **given: Any) -> int:
+def command(
+    *,
+    paths: tuple[Path, ...],
+    expression: str | None,
+    json_name: str | None,
+    known: Path | None,
+    **given: Any,
+) -> int:
     """Find what no scripted scenario does.
 
     A campaign plays scenarios that are made up, shrinks those that break a promise, and writes them to
@@ -58,9 +67,21 @@ def command(*, paths: tuple[Path, ...], expression: str | None, json_name: str |
     options = engine.Options(
         dispatcher=given["dispatcher"],
         profile=given["profile"],
+        # Whether one is still needed is for `replay` to say: a story that was made up need not come by it.
+        known=deviations.read(known, lenient=True) if known else (),
+        known_file=known,
+        known_lenient=True,
         seed=given["seed"],
         dsn=given["dsn"] or None,
         patience=given["patience"],
+        command=replay.again(
+            dispatcher=given["dispatcher"],
+            profile=given["profile"],
+            known=known,
+            patience=given["patience"],
+            seed=given["seed"],
+            dsn=shared_options.dsn_of_the_command_line(given["dsn"]),
+        ),
     )
     shared = {
         "paths": list(paths),

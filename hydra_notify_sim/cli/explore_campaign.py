@@ -122,6 +122,8 @@ def campaign_of(
     plan = tasks.Plan(
         dispatcher=options.dispatcher,
         profile=options.profile,
+        known=options.known,
+        known_file=str(options.known_file or ""),
         patience=options.patience,
         seed=options.seed,
         shard=number,

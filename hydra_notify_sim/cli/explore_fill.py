@@ -1,6 +1,7 @@
 """``explore --fill``: what happened in the open places of a story, found by trying."""
 
 import json
+import shlex
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -97,8 +98,7 @@ def run(
     code = _exit_code(found, interrupted=asked.asked)
     lines = [*_told(found, filler), f"{time.monotonic() - begun:.1f} s."]
     if found is not None:
-        again = f"--dispatcher {options.dispatcher} " if options.dispatcher != "reference" else ""
-        lines.append(f"Play it: {' '.join(ending.program())} replay {again}{target}")
+        lines.append(f"Play it: {options.command} {shlex.quote(str(target))}")
     screen.write(safe.clean("\n".join(lines)) + "\n")
     if shared["json_name"]:
         document = _document(fill, options, found, filler)

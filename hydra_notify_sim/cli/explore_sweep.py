@@ -1,6 +1,7 @@
 """``explore --sweep``: every crash point, lost connection or order of events of written stories."""
 
 import json
+import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -225,7 +226,7 @@ class Sheet:
         for promise, count in found.broken.most_common():
             self._say(f"{promise} was broken {words.plural(count, 'time')}.")
         for path in self.written.values():
-            self._say(f"Play it again: {' '.join(ending.program())} replay {path}")
+            self._say(f"Play it again: {self.settings.options.command} {shlex.quote(str(path))}")
 
     def _cell(self, cell: Any) -> str:
         if cell is None:

@@ -46,6 +46,8 @@ class Options:
     stop_at_first: bool = False
     known: tuple[Deviation, ...] = ()
     """Deviations of the dispatcher that are known beforehand."""
+    known_file: Path | None = None
+    """The file that they were read from, for the commands that are shown."""
     known_lenient: bool = False
     """Whether a known deviation that is not found any more fails no run."""
     patience: float = 1.0

@@ -39,6 +39,8 @@ class Origin:
     server: str
     """Version of PostgreSQL."""
     profile: str = "strict"
+    known: str = ""
+    """The file of known deviations, if there was one."""
     by: str = ""
     """What made it up, where that was no campaign."""
 
@@ -215,6 +217,7 @@ def command(origin: Origin, file: str) -> str:
     """Return the command that plays a counter-example again."""
     words = ["hydra-notify-sim", "replay", "--dispatcher", origin.dispatcher]
     words += ["--profile", origin.profile] if origin.profile != profiles.DEFAULT_PROFILE else []
+    words += ["--known", origin.known] if origin.known else []
     return shlex.join([*words, file])
 
 

@@ -142,6 +142,8 @@ def test_a_mistake_is_found_told_and_replays(
     )  # fmt: skip
     assert found.returncode == 1, found.stdout + found.stderr
     assert "B-clear-after was broken" in found.stdout
+    again = re.findall(r"Play it again: \S.* replay (.*)", found.stdout)
+    assert again == [f"--dispatcher {bad} {file}" for file in sorted(kept.glob("*.yaml"))]
     told = json.loads(report.read_text())
     assert told["exit_status"] == 1
     assert told["broken"]["B-at-least-once"]

@@ -19,7 +19,13 @@ class Session:
         """Raise UsageError if there is no such dispatcher."""
         self.plan = plan
         self._interrupted = interrupted
-        options = Options(dispatcher=plan.dispatcher, profile=plan.profile, patience=plan.patience)
+        options = Options(
+            dispatcher=plan.dispatcher,
+            profile=plan.profile,
+            known=plan.known,
+            known_lenient=True,
+            patience=plan.patience,
+        )
         self._stage = playing.Stage(environment, options)
 
     def do(self, task: tasks.Task) -> tasks.Answer:
@@ -64,6 +70,7 @@ class Session:
             task.index,
             self._stage.environment.database.server.version,
             plan.profile,
+            known=plan.known_file,
         )
         found = counter_examples.make(
             self._stage,

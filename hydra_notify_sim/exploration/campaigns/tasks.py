@@ -4,12 +4,18 @@ from pathlib import Path
 
 import msgspec
 
+from hydra_notify_sim.contract.deviations import Deviation
+
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """How a campaign's scenarios are made and played; the same for every worker."""
 
     dispatcher: str = "reference"
     profile: str = "strict"
+    known: tuple[Deviation, ...] = ()
+    """Deviations of the dispatcher that are known beforehand, and count for no violation."""
+    known_file: str = ""
+    """The file that they were read from, where this began."""
     patience: float = 1.0
     """What every deadline of a dispatcher in a process is multiplied with."""
     seed: int = 0

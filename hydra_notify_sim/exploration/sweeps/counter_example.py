@@ -31,11 +31,12 @@ def write(directory: Path, source: Path, bare: Scenario, tried: Tried, options: 
     )
     points = "-".join(f"{move.action.replace(' ', '-')}-{move.point}" for move in moves) or "as-written"
     path = directory / f"{source.stem}.{points}.yaml"
+    known = f" --known {options.known_file}" if options.known_file else ""
     head = [
         f"{source.name} with: {where}.",
         f"Broken: {', '.join(tried.broken)}, by {options.dispatcher}, profile {options.profile}.",
         f"Seed {options.seed}, hydra-notify-sim {__version__}.",
-        f"Play it with --dispatcher {options.dispatcher} --profile {options.profile} --seed {options.seed}.",
+        f"Play it with --dispatcher {options.dispatcher} --profile {options.profile} --seed {options.seed}{known}.",
     ]
     text = "".join(f"# {' '.join(line.split())}\n" for line in head) + to_yaml(one)
     try:

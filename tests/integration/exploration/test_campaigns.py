@@ -14,12 +14,14 @@ import pytest
 
 from hydra_notify_sim import errors
 from hydra_notify_sim.cli import main
+from hydra_notify_sim.contract.deviations import Deviation
+from hydra_notify_sim.contract.promises import PROMISES
 from hydra_notify_sim.engine import events
 from hydra_notify_sim.engine.environment import Environment
 from hydra_notify_sim.exploration.campaigns import campaign, pool, tasks
 from hydra_notify_sim.exploration.campaigns.session import Session
 from hydra_notify_sim.exploration.campaigns.state import Directory, read
-from hydra_notify_sim.scenario import Dispatcher, Given, load, to_yaml
+from hydra_notify_sim.scenario import Dispatcher, Given, deviations, load, to_yaml
 
 Play = Callable[..., events.ScenarioFinished]
 Run = Callable[..., campaign.Result]
@@ -100,6 +102,24 @@ def test_moved_into_the_scenarios_it_tells_the_bad_from_the_good(
     kept.write_text(to_yaml(scenario.replaced(story=scenario.story[:-1])))
     assert play(kept).passed
     assert not play(kept, dispatcher=BAD).passed
+
+
+def test_what_is_known_is_no_find_and_the_rest_is(run: Run, tmp_path: Path, play: Play) -> None:
+    file = tmp_path / "known.yaml"
+    file.write_text(
+        "- {promise: B-clear-after, reason: issue 17}\n- {promise: R-gone-plugin, reason: issue 18}\n"
+    )
+    known = deviations.read(file, lenient=True)
+    result = run(12, seed=1, dispatcher=BAD, known=known, known_file=str(file))
+    assert "B-clear-after" not in result.tally.violations
+    assert result.exit_code == 1
+    assert result.found
+    for found in result.found:
+        story = tmp_path / "counter-examples" / f"{found.name}.yaml"
+        assert f"--known {file} {found.name}.yaml" in story.read_text()
+        assert play(story, dispatcher=BAD, known=known).passed
+    everything = tuple(Deviation("all", promise.id, "a test") for promise in PROMISES)
+    assert run(12, tmp_path / "all", seed=1, dispatcher=BAD, known=everything).exit_code == 0
 
 
 def test_the_same_seed_gives_the_same_campaign_and_another_one_another(run: Run, tmp_path: Path) -> None:
