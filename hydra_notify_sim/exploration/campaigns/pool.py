@@ -153,10 +153,13 @@ class Pool:
         self._hurry.set()
 
     def close(self) -> None:
-        """Close the pipes, and wait until every worker has put its server away."""
+        """Close the pipes, and wait until every worker has put its server away; what one has in hand is given up."""
         self._hurry.set()
         for worker in self._workers:
             worker.connection.close()
+            if worker.given and worker.process.pid and worker.process.is_alive():
+                # A story may wait for a dispatcher in a process for half a minute.
+                os.kill(worker.process.pid, signal.SIGUSR1)
         for worker in self._workers:
             worker.process.join(ENDS_WITHIN)
             if worker.process.is_alive():
@@ -169,13 +172,14 @@ def work(connection: Connection, plan: tasks.Plan, number: int, hurry: object) -
     for one in _SIGNALS:
         # Whoever started us decides; a handler, unlike SIG_IGN, is not handed on to the server we start.
         signal.signal(one, _leave_it_to_the_campaign)
+    signal.signal(signal.SIGUSR1, _give_up)
     if registry.choose(plan.dispatcher).kind == "in process":
         # Campaigns of several people need not begin with the same processor.
         processors.keep_to_one(os.getppid() + number)
     shard = f"_s{plan.shard}" if plan.shards > 1 else ""
     decoder = msgspec.msgpack.Decoder(tasks.Task)
     is_set = getattr(hurry, "is_set")  # noqa: B009  # multiprocessing's Event is a function, not a type
-    with contextlib.suppress(EOFError, ConnectionResetError, BrokenPipeError):
+    with contextlib.suppress(EOFError, ConnectionResetError, BrokenPipeError, KeyboardInterrupt):
         try:
             with session(plan, f"{shard}_w{number}", is_set) as own:
                 while True:
@@ -191,3 +195,9 @@ def work(connection: Connection, plan: tasks.Plan, number: int, hurry: object) -
 
 def _leave_it_to_the_campaign(number: int, frame: FrameType | None) -> None:
     del number, frame
+
+
+def _give_up(number: int, frame: FrameType | None) -> None:
+    """End what is in hand as Ctrl-C would, so that all is put away."""
+    del number, frame
+    raise KeyboardInterrupt

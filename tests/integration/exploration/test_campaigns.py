@@ -201,6 +201,21 @@ def test_a_worker_that_is_killed_ends_the_campaign_with_a_reason() -> None:
             workers.answers(60)
 
 
+def test_a_story_that_waits_for_a_dispatcher_is_given_up_and_all_is_put_away(tmp_path: Path) -> None:
+    """Its recorders never say hello, for which it would be given an hour; the second Ctrl-C ends at once."""
+    os.mkfifo(tmp_path / "begun")
+    program = tmp_path / "dispatcher"
+    program.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/begun\nexec sleep 3600\n")
+    program.chmod(0o755)
+    with closing(pool.Pool(tasks.Plan(dispatcher=f"exec:{program}", patience=120.0), 1)) as workers:
+        workers.submit(1, tasks.Play((0,)))
+        dispatcher = int((tmp_path / "begun").read_text())
+        (process,) = [worker.process for worker in workers._workers]
+    assert process.exitcode == 0, "it was killed, and had no time to put anything away"
+    with pytest.raises(ProcessLookupError):
+        os.kill(dispatcher, 0)
+
+
 def _explore(*arguments: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-m", "hydra_notify_sim", "explore", *arguments],
