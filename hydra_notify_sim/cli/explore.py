@@ -70,7 +70,6 @@ def command(
         # Whether one is still needed is for `replay` to say: a story that was made up need not come by it.
         known=deviations.read(known, lenient=True) if known else (),
         known_file=known,
-        known_lenient=True,
         seed=given["seed"],
         dsn=given["dsn"] or None,
         patience=given["patience"],

@@ -23,7 +23,6 @@ class Session:
             dispatcher=plan.dispatcher,
             profile=plan.profile,
             known=plan.known,
-            known_lenient=True,
             patience=plan.patience,
         )
         self._stage = playing.Stage(environment, options)
