@@ -1,5 +1,6 @@
 """``conformance``: says of every promise of the contract whether a dispatcher keeps it; and whether our checks would notice."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -88,23 +89,16 @@ def command(
         chosen = engine.Options(seed=seed, dsn=dsn or None)
         return matrix.show(chosen, workers, json_name=json_name, page=page, verbose=verbose)
     baseline = deviations.read(known, lenient=known_lenient) if known else ()
-    again = replay.again(
-        dispatcher=dispatcher,
-        profile=profile,
-        known=known,
-        patience=patience,
-        seed=seed,
-        dsn=options.dsn_of_the_command_line(dsn),
-    )
     chosen = engine.Options(
         dispatcher=dispatcher,
         profile=profile,
         known=baseline,
+        known_file=known,
         patience=patience,
         seed=seed,
         dsn=dsn or None,
-        command=again,
     )
+    chosen = replace(chosen, command=replay.again(chosen))
     result = tally.Tally(wanted, profiles.named(profile), baseline)
     stream = running.terminal_stream(json_name)
     screen = terminal.ConformanceTerminal(result, stream, verbose=verbose)

@@ -1,6 +1,7 @@
 """``explore``: plays what nobody wrote: sweeps of written stories, and more as its modes say."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -73,15 +74,8 @@ def command(
         seed=given["seed"],
         dsn=given["dsn"] or None,
         patience=given["patience"],
-        command=replay.again(
-            dispatcher=given["dispatcher"],
-            profile=given["profile"],
-            known=known,
-            patience=given["patience"],
-            seed=given["seed"],
-            dsn=shared_options.dsn_of_the_command_line(given["dsn"]),
-        ),
     )
+    options = replace(options, command=replay.again(options))
     shared = {
         "paths": list(paths),
         "expression": expression,

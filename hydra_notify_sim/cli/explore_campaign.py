@@ -123,7 +123,7 @@ def campaign_of(
         dispatcher=options.dispatcher,
         profile=options.profile,
         known=options.known,
-        known_file=str(options.known_file or ""),
+        known_file=options.known_file,
         patience=options.patience,
         seed=options.seed,
         shard=number,

@@ -15,7 +15,7 @@ from hydra_notify_sim.cli import ending, files, interruption, running
 from hydra_notify_sim.contract import profiles
 from hydra_notify_sim.engine import events
 from hydra_notify_sim.engine.environment import opened
-from hydra_notify_sim.exploration import filling, playing
+from hydra_notify_sim.exploration import counter_examples, filling, playing
 from hydra_notify_sim.reports import json_report, safe, words
 from hydra_notify_sim.targets import programs, registry
 
@@ -91,7 +91,7 @@ def run(
         filler = filling.Filler(stage, one, tries=tries, interrupted=asked)
         found = filler.fill()
         if found is not None:
-            text = _head(fill, options, filler.count) + scenario.to_yaml(found.scenario)
+            text = _head(fill, target, options, filler.count) + scenario.to_yaml(found.scenario)
             files.write(target, text, overwrite=overwrite)
             _see_that_it_replays(stage, target, text)
     screen = running.terminal_stream(shared["json_name"])
@@ -157,12 +157,11 @@ def _told(found: filling.Fill | None, filler: filling.Filler) -> list[str]:
     return lines
 
 
-def _head(source: Path, options: engine.Options, count: filling.Count) -> str:
-    how = f"--dispatcher {options.dispatcher} --profile {options.profile} --seed {options.seed}"
+def _head(source: Path, target: Path, options: engine.Options, count: filling.Count) -> str:
     lines = [
         f"{source.name}, filled with dispatcher {options.dispatcher}, profile {options.profile}, seed {options.seed},",
         f"by hydra-notify-sim {__version__}, after {words.plural(count.tried, 'play')}.",
-        f"Again: hydra-notify-sim replay {how} FILE",
+        f"Again: {counter_examples.command(options, target.name)}",
         "The last two steps say what was seen and what it broke. To keep the file as a regression test where that is a",
         "promise, delete them: what is left passes from the day on which the promise is kept.",
     ]

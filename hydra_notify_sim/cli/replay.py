@@ -3,13 +3,13 @@
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from hydra_notify_sim import engine, scenario
 from hydra_notify_sim.cli import ending, options, running, selection
-from hydra_notify_sim.contract import profiles
 from hydra_notify_sim.reports import directory, junit, safe, terminal, words
 from hydra_notify_sim.reports.report import Report
 from hydra_notify_sim.scenario import deviations
@@ -80,6 +80,7 @@ def command(
         dispatcher=dispatcher,
         profile=profile,
         known=deviations.read(known, lenient=known_lenient) if known else (),
+        known_file=known,
         known_lenient=known_lenient,
         patience=patience,
         seed=seed,
@@ -87,17 +88,8 @@ def command(
         schema=schema,
         wipe=wipe,
         stop_at_first=stop_at_first,
-        command=again(
-            dispatcher=dispatcher,
-            profile=profile,
-            known=known,
-            patience=patience,
-            seed=seed,
-            schema=schema,
-            wipe=wipe,
-            dsn=options.dsn_of_the_command_line(dsn),
-        ),
     )
+    chosen = replace(chosen, command=again(chosen))
     reports: list[Report] = []
     if out is not None:
         reports.append(directory.DirectoryReport(out))
@@ -110,32 +102,18 @@ def command(
     return running.Delivery(reports, screen).play(engine.play_all(selected, chosen))
 
 
-def again(
-    *,
-    dispatcher: str,
-    profile: str,
-    known: Path | None,
-    patience: float,
-    seed: int,
-    schema: Path | None = None,
-    wipe: str | None = None,
-    dsn: str | None,
-) -> str:
-    """Return the command line that plays this again, without its paths: what differs from the defaults.
+def again(chosen: engine.Options) -> str:
+    """Return the command line that plays this again on the same database, without its paths.
 
-    ``dsn`` only if it was given as an option and not by the environment; one with a password is left out, for the
+    The DSN only if it was given as an option and not by the environment; one with a password is left out, for the
     command is shown.
     """
-    parts = [*ending.program(), "replay"]
-    parts += ["--dispatcher", dispatcher] if dispatcher != "reference" else []
-    parts += ["--profile", profile] if profile != profiles.DEFAULT_PROFILE else []
-    parts += ["--known", str(known)] if known else []
-    parts += ["--patience", f"{patience:g}"] if patience != 1 else []
-    parts += ["--seed", str(seed)] if seed else []
-    parts += ["--dsn", dsn] if dsn and not safe.has_password(dsn) else []
-    parts += ["--schema", str(schema)] if schema else []
-    parts += ["--wipe", wipe] if wipe else []
-    return shlex.join(parts)
+    words = [*ending.program(), "replay", *chosen.words]
+    dsn = options.dsn_of_the_command_line(chosen.dsn)
+    words += ["--dsn", dsn] if dsn and not safe.has_password(dsn) else []
+    words += ["--schema", str(chosen.schema)] if chosen.schema else []
+    words += ["--wipe", chosen.wipe] if chosen.wipe else []
+    return shlex.join(words)
 
 
 def _look(selected: Sequence[Loaded], loaded: int) -> int:

@@ -55,6 +55,21 @@ class Options:
     command: str = "hydra-notify-sim replay"
     """The command line, without its paths, that plays a scenario again."""
 
+    @property
+    def words(self) -> list[str]:
+        """Return the options of ``replay`` with which a scenario is played the same way on any database.
+
+        Only what is no default, and nothing of where the database is: its DSN may hold a password.
+        """
+        words: list[str] = []
+        words += ["--dispatcher", self.dispatcher] if self.dispatcher != "reference" else []
+        words += ["--profile", self.profile] if self.profile != profiles.DEFAULT_PROFILE else []
+        words += ["--known", str(self.known_file)] if self.known_file else []
+        words += ["--known-lenient"] if self.known_lenient else []
+        words += ["--patience", f"{self.patience:g}"] if self.patience != 1 else []
+        words += ["--seed", str(self.seed)] if self.seed else []
+        return words
+
 
 @dataclass(slots=True)
 class Stage:

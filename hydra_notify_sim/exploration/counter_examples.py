@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from hydra_notify_sim import __version__
-from hydra_notify_sim.contract import profiles, promises
-from hydra_notify_sim.engine import events
+from hydra_notify_sim.contract import promises
+from hydra_notify_sim.engine import Options, events
 from hydra_notify_sim.exploration import neighbours, shrinking
 from hydra_notify_sim.exploration.playing import Stage, violated
 from hydra_notify_sim.scenario import Scenario, to_yaml
@@ -31,16 +31,10 @@ SUCCEEDED = "succeeded"
 class Origin:
     """Where a failing scenario came from, for whoever reads the file."""
 
-    dispatcher: str
-    seed: int | None
+    seed: int | None = None
     """Seed of the generation; None: it was not generated."""
-    index: int | None
+    index: int | None = None
     """Number of the scenario under that seed, from 0."""
-    server: str
-    """Version of PostgreSQL."""
-    profile: str = "strict"
-    known: str = ""
-    """The file of known deviations, if there was one."""
     by: str = ""
     """What made it up, where that was no campaign."""
 
@@ -95,7 +89,9 @@ def make(
     shape = signature(promise, shrunk.scenario)
     scenario = _told(shrunk.scenario, promise, broken, said)
     name = f"{promise}-{hashlib.sha256(shape.encode()).hexdigest()[:8]}"
-    head = _head(origin, promise, before, shrunk, name)
+    head = _head(
+        stage.options, stage.environment.database.server.version, promise, _made(origin, before, shrunk), name
+    )
     return CounterExample(
         name,
         promise,
@@ -187,19 +183,16 @@ def _sentence(promise: str, story: list[dict[str, Any]]) -> str:
     return textwrap.shorten(f"{promise} is broken by: {told}", 160, placeholder=" …")
 
 
-def _head(origin: Origin, promise: str, before: int, shrunk: shrinking.Shrunk, name: str) -> str:
+def _head(options: Options, server: str, promise: str, made: str, name: str) -> str:
     text = promises.promise(promise).text
     lines = [f"Broken promise: {promise}."]
     lines += textwrap.wrap(" ".join(text.split()), WIDTH - 4, initial_indent="  ", subsequent_indent="  ")
-    if origin.seed is not None:
-        lines.append(f"Generated from seed {origin.seed} as scenario {origin.index}; {_size(before, shrunk)}")
-    elif origin.by:
-        lines.append(f"Made up by {origin.by}; {_size(before, shrunk)}")
+    lines += [made] if made else []
     lines.append(
-        f"hydra-notify-sim {__version__}, Python {platform.python_version()}, PostgreSQL {origin.server}, "
-        f"profile {origin.profile}."
+        f"hydra-notify-sim {__version__}, Python {platform.python_version()}, PostgreSQL {server}, "
+        f"profile {options.profile}."
     )
-    lines.append(f"Again: {command(origin, f'{name}.yaml')}")
+    lines.append(f"Again: {command(options, f'{name}.yaml')}")
     lines.append(
         "The last step expects the promise to be broken. To keep this as a regression test, move the file into"
     )
@@ -207,18 +200,19 @@ def _head(origin: Origin, promise: str, before: int, shrunk: shrinking.Shrunk, n
     return "".join(f"# {line}".rstrip() + "\n" for line in lines)
 
 
-def _size(before: int, shrunk: shrinking.Shrunk) -> str:
+def _made(origin: Origin, before: int, shrunk: shrinking.Shrunk) -> str:
+    """Return where the story came from and what shrinking made of it; nothing if nobody made it up."""
     after = shrinking.actions(shrunk.scenario)
     cut_short = "" if shrunk.complete else ", and could be smaller: the budget was used up"
-    return f"{before} actions, shrunk to {after} in {shrunk.plays} plays{cut_short}."
+    size = f"{before} actions, shrunk to {after} in {shrunk.plays} plays{cut_short}."
+    if origin.seed is not None:
+        return f"Generated from seed {origin.seed} as scenario {origin.index}; {size}"
+    return f"Made up by {origin.by}; {size}" if origin.by else ""
 
 
-def command(origin: Origin, file: str) -> str:
-    """Return the command that plays a counter-example again."""
-    words = ["hydra-notify-sim", "replay", "--dispatcher", origin.dispatcher]
-    words += ["--profile", origin.profile] if origin.profile != profiles.DEFAULT_PROFILE else []
-    words += ["--known", origin.known] if origin.known else []
-    return shlex.join([*words, file])
+def command(options: Options, file: str) -> str:
+    """Return the command that plays a counter-example again, on any database."""
+    return shlex.join(["hydra-notify-sim", "replay", *options.words, file])
 
 
 def written(directory: Path) -> list[Path]:

@@ -102,21 +102,13 @@ def _write(error: PromiseBroken, directory: Path) -> None:
     error.written_down = True
     ground = error.ground
     options = ground.options
-    origin = counter_examples.Origin(
-        options.dispatcher,
-        None,
-        None,
-        ground.stage.environment.database.server.version,
-        options.profile,
-        by=error.by,
-    )
     in_process = ground.runner.choice.kind == "in process"
     with quiet():
         found = counter_examples.make(
             ground.stage,
             error.scenario,
             error.promise,
-            origin,
+            counter_examples.Origin(by=error.by),
             plays=shrinking.budget(in_process=in_process),
         )
     if found is None:
@@ -137,6 +129,6 @@ def _write(error: PromiseBroken, directory: Path) -> None:
     except OSError as trouble:
         where = f"{file} could not be written ({trouble.strerror}); it would tell it"
     error.file = file
-    command = counter_examples.command(origin, str(file))
+    command = counter_examples.command(options, str(file))
     size = f"{found.actions} action{'' if found.actions == 1 else 's'}"
     error.args = (f"{error}\n{where} in {size}. Play it again: {command}\n\n{found.text}",)

@@ -97,14 +97,14 @@ def run_as_test(owner: Any, chosen: settings) -> None:
     _seed(owner, chosen)
     try:
         with (
-            grounds.on_its_processor(owner.dispatcher),
+            grounds.on_its_processor(owner.options.dispatcher),
             grounds.quiet(),
             broken.written_down(owner.directory),
         ):
             run_state_machine_as_test(owner, settings=chosen)
     finally:
         if owner.tally.scenarios:
-            coverage.ran(f"the machine against {owner.dispatcher}", owner.tally)
+            coverage.ran(f"the machine against {owner.options.dispatcher}", owner.tally)
     _has_tested(owner, owner.tally.scenarios - before)
 
 
@@ -131,7 +131,7 @@ def _has_tested(owner: Any, examples: int) -> None:
     if examples and tally.called and tally.promises:
         return
     raise NothingTestedError(
-        f"{examples} examples were played against {owner.dispatcher}, and no plugin was called or no promise was put to the "
+        f"{examples} examples were played against {owner.options.dispatcher}, and no plugin was called or no promise was put to the "
         "test: that none failed means nothing. Does the dispatcher load the plugins that it is given? Are there "
         "enough examples?"
     )

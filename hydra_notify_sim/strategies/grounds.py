@@ -5,18 +5,22 @@ ends with the process.
 """
 
 import atexit
+import functools
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from hydra_notify_sim.contract import profiles
+from hydra_notify_sim.contract.deviations import Deviation
 from hydra_notify_sim.database import processors
 from hydra_notify_sim.dispatcher import core
 from hydra_notify_sim.engine import Options
 from hydra_notify_sim.engine.environment import Environment, opened
 from hydra_notify_sim.engine.run import Runner
 from hydra_notify_sim.exploration.playing import Stage
+from hydra_notify_sim.scenario import deviations
 from hydra_notify_sim.targets import registry
 
 
@@ -44,6 +48,39 @@ _environments: dict[tuple[str | None, Path | None], Environment] = {}
 _grounds: dict[Options, Ground] = {}
 _put_away = ExitStack()
 atexit.register(_put_away.close)
+
+
+def options_of(
+    dispatcher: str,
+    *,
+    profile: str,
+    known: str | Path | None,
+    dsn: str | None,
+    schema: Path | None,
+    patience: float,
+) -> Options:
+    """Return what a test says of its dispatcher as options: ``known`` is a file of known deviations.
+
+    Raises:
+        UsageError: there is no such profile, or the file cannot be read or is wrong.
+
+    """
+    file = Path(known) if known is not None else None
+    return Options(
+        dispatcher=dispatcher,
+        profile=profiles.named(profile),
+        known=_known(file) if file is not None else (),
+        known_file=file,
+        dsn=dsn,
+        schema=schema,
+        patience=patience,
+    )
+
+
+@functools.cache
+def _known(file: Path) -> tuple[Deviation, ...]:
+    # Once for a whole run, for each example asks. A story that was made up need not come by each of them.
+    return deviations.read(file, lenient=True)
 
 
 def of(options: Options) -> Ground:

@@ -36,18 +36,10 @@ LETTERS = "abcdefgh"
 class Improvising(RuleBasedStateMachine):
     """What the rules of `DispatcherMachine` do their work with."""
 
-    dispatcher: ClassVar[str] = "reference"
-    """The dispatcher under test, as for ``hydra-notify-sim replay``."""
-    profile: ClassVar[str] = "strict"
-    """Which promises are judged."""
+    options: ClassVar[Options] = Options()
+    """The dispatcher under test, which promises are judged, and on which server."""
     payloads: ClassVar[channels.PayloadVersion] = channels.DEFAULT_PAYLOADS
     """The form of eval_added and eval_failed."""
-    dsn: ClassVar[str | None] = None
-    """A server of yours; None: one of our own."""
-    schema: ClassVar[Path | None] = None
-    """A schema of Hydra's to use in place of ours."""
-    patience: ClassVar[float] = 1.0
-    """What every deadline of a dispatcher in a process is multiplied with."""
     server_restarts: ClassVar[bool] = False
     """Whether the database server is restarted too, which takes as long as dozens of examples."""
     seed: ClassVar[int | None] = None
@@ -88,8 +80,7 @@ class Improvising(RuleBasedStateMachine):
         if self._story is None:
             given = Given(builds=self._given_builds, plugins=self._given_plugins, payloads=self.payloads)
             try:
-                ground = self._ground()
-                self._story = Improvisation(ground.runner, given)
+                self._story = Improvisation(grounds.of(self.options).runner, given)
             except (errors.HydraNotifySimError, psycopg.OperationalError) as error:
                 raise grounds.EnvironmentGone(error) from error
             if self._begins_up:
@@ -148,7 +139,7 @@ class Improvising(RuleBasedStateMachine):
     @property
     def server_is_ours(self) -> bool:
         """Whether the server is one that we started."""
-        return self._ground().stage.environment.database.server.own
+        return grounds.of(self.options).stage.environment.database.server.own
 
     def new_build(self, **about: Any) -> Build:
         """Let an evaluation find a new build."""
@@ -179,7 +170,7 @@ class Improvising(RuleBasedStateMachine):
         if broken.broken(judgements):
             self._complained = True
             self._count(judgements)
-            broken.complain(judgements, self.scenario, self._ground(), self.made_by)
+            broken.complain(judgements, self.scenario, grounds.of(self.options), self.made_by)
 
     def scenario(self, promise: str) -> Scenario:
         """Return the story so far."""
@@ -221,17 +212,6 @@ class Improvising(RuleBasedStateMachine):
         if hypothesis.currently_in_test_context() and not broken.broken(judgements):
             hypothesis.target(sum(f.startswith("promise: ") for f in features), label="promises exercised")
             hypothesis.target(sum(f.startswith("fault: ") for f in features), label="faults at points")
-
-    def _ground(self) -> grounds.Ground:
-        return grounds.of(
-            Options(
-                dispatcher=self.dispatcher,
-                profile=self.profile,
-                dsn=self.dsn,
-                schema=self.schema,
-                patience=self.patience,
-            )
-        )
 
 
 def _renamed(step: Step, name: str) -> Step:

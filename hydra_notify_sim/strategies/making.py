@@ -6,7 +6,7 @@ from hypothesis import settings
 
 from hydra_notify_sim.contract import channels, profiles
 from hydra_notify_sim.exploration.campaigns.tally import Tally
-from hydra_notify_sim.strategies import broken
+from hydra_notify_sim.strategies import broken, grounds
 from hydra_notify_sim.strategies.case import STEPS, run_as_test, settings_of
 from hydra_notify_sim.strategies.rules import DispatcherMachine
 from hydra_notify_sim.targets import registry
@@ -16,6 +16,7 @@ def machine(
     dispatcher: str = "reference",
     *,
     profile: str = profiles.DEFAULT_PROFILE,
+    known: str | Path | None = None,
     payloads: channels.PayloadVersion = channels.DEFAULT_PAYLOADS,
     examples: int | None = None,
     steps: int = STEPS,
@@ -31,6 +32,7 @@ def machine(
     Args:
         dispatcher: as for ``hydra-notify-sim replay``.
         profile: which promises are judged.
+        known: a file of known deviations, as for ``replay --known``: what it names is not complained of.
         payloads: the form of eval_added and eval_failed.
         examples: how many examples, if not as many as Hypothesis's profile says.
         steps: rules of one example at most.
@@ -43,7 +45,7 @@ def machine(
         directory: where counter-examples are written.
 
     Raises:
-        UsageError: there is no such dispatcher or profile.
+        UsageError: there is no such dispatcher or profile, or ``known`` is wrong.
 
     """
     registry.choose(dispatcher)
@@ -53,13 +55,11 @@ def machine(
         {
             "__doc__": f"The machine for {dispatcher}.",
             "__module__": DispatcherMachine.__module__,
-            "dispatcher": dispatcher,
-            "profile": profiles.named(profile),
+            "options": grounds.options_of(
+                dispatcher, profile=profile, known=known, dsn=dsn, schema=schema, patience=patience
+            ),
             "payloads": payloads,
             "seed": seed,
-            "dsn": dsn,
-            "schema": schema,
-            "patience": patience,
             "server_restarts": server_restarts,
             "directory": directory,
         },

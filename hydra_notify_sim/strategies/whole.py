@@ -31,6 +31,7 @@ def play(
     dispatcher: str = "reference",
     *,
     profile: str = profiles.DEFAULT_PROFILE,
+    known: str | Path | None = None,
     dsn: str | None = None,
     schema: Path | None = None,
     patience: float = 1.0,
@@ -44,18 +45,20 @@ def play(
         scenario: the story.
         dispatcher: as for ``hydra-notify-sim replay``.
         profile: which promises are judged.
+        known: a file of known deviations, as for ``replay --known``: what it names is not complained of.
         dsn: a server of yours; None: one of our own, which is kept for the tests that follow.
         schema: a schema of Hydra's in place of ours.
         patience: what every deadline of a dispatcher in a process is multiplied with.
 
     Raises:
         PromiseBroken: it broke a promise.
-        UsageError: there is no such dispatcher or profile; or, outside a Hypothesis test, the story cannot be.
+        UsageError: there is no such dispatcher or profile, or ``known`` is wrong; or, outside a Hypothesis test, the story cannot be.
         EnvironmentFailedError: there is no server, or the dispatcher's program failed.
 
     """
-    profiles.named(profile)
-    options = Options(dispatcher=dispatcher, profile=profile, dsn=dsn, schema=schema, patience=patience)
+    options = grounds.options_of(
+        dispatcher, profile=profile, known=known, dsn=dsn, schema=schema, patience=patience
+    )
     ground = _ground(options)
     with grounds.quiet():
         event = ground.stage.play(scenario)

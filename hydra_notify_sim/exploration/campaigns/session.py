@@ -23,6 +23,7 @@ class Session:
             dispatcher=plan.dispatcher,
             profile=plan.profile,
             known=plan.known,
+            known_file=plan.known_file,
             patience=plan.patience,
         )
         self._stage = playing.Stage(environment, options)
@@ -63,19 +64,11 @@ class Session:
 
     def _shrink(self, task: tasks.Shrink) -> tasks.Found:
         plan = self.plan
-        origin = counter_examples.Origin(
-            plan.dispatcher,
-            plan.seed,
-            task.index,
-            self._stage.environment.database.server.version,
-            plan.profile,
-            known=plan.known_file,
-        )
         found = counter_examples.make(
             self._stage,
             making.scenario(plan, task.index),
             task.promise,
-            origin,
+            counter_examples.Origin(plan.seed, task.index),
             plays=task.plays,
             interrupted=self._interrupted,
         )

@@ -14,7 +14,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     profile: str = "strict"
     known: tuple[Deviation, ...] = ()
     """Deviations of the dispatcher that are known beforehand, and count for no violation."""
-    known_file: str = ""
+    known_file: Path | None = None
     """The file that they were read from, where this began."""
     patience: float = 1.0
     """What every deadline of a dispatcher in a process is multiplied with."""

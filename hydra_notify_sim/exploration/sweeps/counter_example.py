@@ -4,6 +4,7 @@ from pathlib import Path
 
 from hydra_notify_sim import __version__, errors
 from hydra_notify_sim.engine.run import Options
+from hydra_notify_sim.exploration import counter_examples
 from hydra_notify_sim.exploration.sweeps.trying import Tried
 from hydra_notify_sim.exploration.sweeps.variants import told
 from hydra_notify_sim.scenario import steps as verbs
@@ -31,12 +32,11 @@ def write(directory: Path, source: Path, bare: Scenario, tried: Tried, options: 
     )
     points = "-".join(f"{move.action.replace(' ', '-')}-{move.point}" for move in moves) or "as-written"
     path = directory / f"{source.stem}.{points}.yaml"
-    known = f" --known {options.known_file}" if options.known_file else ""
     head = [
         f"{source.name} with: {where}.",
         f"Broken: {', '.join(tried.broken)}, by {options.dispatcher}, profile {options.profile}.",
         f"Seed {options.seed}, hydra-notify-sim {__version__}.",
-        f"Play it with --dispatcher {options.dispatcher} --profile {options.profile} --seed {options.seed}{known}.",
+        f"Again: {counter_examples.command(options, path.name)}",
     ]
     text = "".join(f"# {' '.join(line.split())}\n" for line in head) + to_yaml(one)
     try:

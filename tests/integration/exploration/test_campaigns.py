@@ -110,7 +110,7 @@ def test_what_is_known_is_no_find_and_the_rest_is(run: Run, tmp_path: Path, play
         "- {promise: B-clear-after, reason: issue 17}\n- {promise: R-gone-plugin, reason: issue 18}\n"
     )
     known = deviations.read(file, lenient=True)
-    result = run(12, seed=1, dispatcher=BAD, known=known, known_file=str(file))
+    result = run(12, seed=1, dispatcher=BAD, known=known, known_file=file)
     assert "B-clear-after" not in result.tally.violations
     assert result.exit_code == 1
     assert result.found

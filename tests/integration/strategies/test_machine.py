@@ -101,6 +101,38 @@ def test_a_broken_promise_is_seen_at_the_step_that_breaks_it() -> None:
         machine.teardown()
 
 
+def test_what_is_known_is_not_complained_of_and_the_rest_is(tmp_path: Path) -> None:
+    file = tmp_path / "known.yaml"
+    file.write_text("- {promise: B-clear-after, reason: issue 17}\n")
+    bad = "known-bad:clears-before-calling"
+    machine = strategies.machine(bad, known=file, examples=50, seed=1)()
+    try:
+        (build,) = machine.given_builds({"a": {}})
+        machine.given_plugins({"github": {}}, up=True, leave_out=frozenset())
+        machine.build(build, {}, None)
+        machine.promises_are_kept()
+        story = machine.scenario("B-clear-after")
+    finally:
+        machine.teardown()
+    strategies.play(story, bad, known=file)
+    with pytest.raises(strategies.PromiseBroken, match="B-clear-after"):
+        strategies.play(story, bad)
+    crash = "{build: a, at: after_clear, do: [dispatcher: crash]}"
+    lost = scenario.load_text(
+        "{scenario: A crash, why: Nothing is left, exercises: [B-at-least-once], given: {builds: {a: {}}, plugins:"
+        f" {{github: {{}}}}}}, story: [dispatcher: start, {crash}, dispatcher: start, settle]}}"
+    )
+    with pytest.raises(strategies.PromiseBroken, match="B-at-least-once"):
+        strategies.play(lost, bad, known=file)
+
+
+def test_a_file_of_known_deviations_that_is_wrong_is_told_before_any_example(tmp_path: Path) -> None:
+    file = tmp_path / "known.yaml"
+    file.write_text("- {promise: B-clear-aftr, reason: issue 17}\n")
+    with pytest.raises(errors.UsageError, match="B-clear-after"):
+        strategies.machine(known=file)
+
+
 def test_a_plugin_may_hold_its_call_while_the_story_goes_on() -> None:
     machine = strategies.machine()()
     (build,) = machine.given_builds({"a": {}})
