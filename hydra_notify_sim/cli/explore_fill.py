@@ -1,6 +1,7 @@
 """``explore --fill``: what happened in the open places of a story, found by trying."""
 
 import json
+import math
 import shlex
 import time
 from collections.abc import Callable
@@ -11,13 +12,13 @@ from typing import Any
 import click
 
 from hydra_notify_sim import __version__, engine, errors, scenario
-from hydra_notify_sim.cli import ending, files, interruption, running
+from hydra_notify_sim.cli import ending, files, interruption, replay, running
 from hydra_notify_sim.contract import profiles
 from hydra_notify_sim.engine import events
 from hydra_notify_sim.engine.environment import opened
-from hydra_notify_sim.exploration import counter_examples, filling, playing
+from hydra_notify_sim.exploration import counter_examples, filling, playing, plugin_orders
 from hydra_notify_sim.reports import json_report, safe, words
-from hydra_notify_sim.targets import programs, registry
+from hydra_notify_sim.targets import registry
 
 OWN = {"fill": "--fill", "filled": "--out", "tries": "--tries", "overwrite": "--overwrite"}
 
@@ -87,18 +88,19 @@ def run(
     with ExitStack() as put_away:
         asked = put_away.enter_context(interruption.interruptions())
         environment = put_away.enter_context(opened(options.dsn, options.schema, options.wipe))
-        stage = playing.Stage(environment, options)
-        filler = filling.Filler(stage, one, tries=tries, interrupted=asked)
+        orders = plugin_orders.stages(environment, options, one, interrupted=asked)
+        filler = filling.Filler(orders, one, tries=tries, interrupted=asked)
         found = filler.fill()
         if found is not None:
+            options = found.stage.options
             text = _head(fill, target, options, filler.count) + scenario.to_yaml(found.scenario)
             files.write(target, text, overwrite=overwrite)
-            _see_that_it_replays(stage, target, text)
+            _see_that_it_replays(found.stage, target, text)
     screen = running.terminal_stream(shared["json_name"])
     code = _exit_code(found, interrupted=asked.asked)
     lines = [*_told(found, filler), f"{time.monotonic() - begun:.1f} s."]
     if found is not None:
-        lines.append(f"Play it: {options.command} {shlex.quote(str(target))}")
+        lines.append(f"Play it: {replay.again(options)} {shlex.quote(str(target))}")
     screen.write(safe.clean("\n".join(lines)) + "\n")
     if shared["json_name"]:
         document = _document(fill, options, found, filler)
@@ -130,8 +132,10 @@ def _see_that_it_replays(stage: playing.Stage, target: Path, text: str) -> None:
 
 def _told(found: filling.Fill | None, filler: filling.Filler) -> list[str]:
     count = filler.count
+    orders = len(filler.stages)
     tried = (
-        f"Tried: the story as it is, {words.plural(count.singles, 'thing')} alone and {words.plural(count.pairs, 'pair')}."
+        f"Tried{f', with {orders} orders of the plugins' if orders > 1 else ''}: the story as it is, "
+        f"{words.plural(count.singles, 'thing')} alone and {words.plural(count.pairs, 'pair')}."
         f" {count.unreached} never reached their point, in {count.otherwise} something else came of it than was seen, in "
         f"{count.held} that came of it with every promise kept."
     )
@@ -145,8 +149,8 @@ def _told(found: filling.Fill | None, filler: filling.Filler) -> list[str]:
             else "Nothing that was tried gives what was seen: another dispatcher, or another cause? (Not tried: three "
             "things in one story, two in one step, and what people did meanwhile.)"
         )
-        if filler.stage.options.dispatcher.startswith(programs.HYDRA_NOTIFY):
-            lines.append("Another --seed gives hydra-notify another order of plugins.")
+        if 1 < orders < math.factorial(len(filler.scenario.given.plugins)):
+            lines.append("Other orders of the plugins were not tried: another --seed may give some.")
         return lines
     lines.append("What was seen comes about like this:")
     happenings = [happening.told(filler.closed) for happening in found.happenings]
@@ -178,6 +182,7 @@ def _document(
         "dispatcher": options.dispatcher,
         "profile": options.profile,
         "seed": options.seed,
+        "orders": len(filler.stages),
         "singles": count.singles,
         "pairs": count.pairs,
         "unreached": count.unreached,

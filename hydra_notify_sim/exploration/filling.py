@@ -60,6 +60,8 @@ class Fill:
 
     scenario: Scenario
     """The filled story, with what it is expected to break or to lose."""
+    stage: Stage
+    """Where it was played."""
     happenings: tuple[Happening, ...]
     violated: tuple[str, ...]
     lost: tuple[str, ...]
@@ -83,6 +85,12 @@ class Count:
     """Why some could not be played."""
     ended_early: bool = False
 
+    def add(self, happenings: Sequence[Happening]) -> None:
+        """Count one possibility: so many things happened."""
+        self.as_it_is += len(happenings) == 0
+        self.singles += len(happenings) == 1
+        self.pairs += len(happenings) == 2
+
     @property
     def tried(self) -> int:
         """Return how many possibilities were played."""
@@ -90,20 +98,27 @@ class Count:
 
 
 class Filler:
-    """Tries to fill one story on one dispatcher."""
+    """Tries to fill one story, with each order in which the dispatcher may call its plugins."""
 
     def __init__(
         self,
-        stage: Stage,
+        stages: Sequence[Stage],
         scenario: Scenario,
         *,
         tries: int = TRIES,
         interrupted: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Raise NothingOpenError if the story has no open place."""
-        self.stage = stage
+        """Take a stage for each order of plugins (`plugin_orders`).
+
+        Raises:
+            NothingOpenError: the story has no open place.
+
+        """
+        self.stages = stages
         self.scenario = scenario
         self.count = Count()
+        self._reached: dict[tuple[Happening, ...], list[Stage]] = {}
+        """What could happen, with the orders in which its points were reached."""
         self.closed = tuple(step for step in scenario.story if not isinstance(step, verbs.Unknown))
         """The story without its open places."""
         self._tries = tries
@@ -116,24 +131,28 @@ class Filler:
 
     def fill(self) -> Fill | None:
         """Try nothing, then each thing alone, then every two; return the first that gives what was seen."""
-        found, _ = self._try(())
-        self.count.as_it_is = 1
-        reached: list[Happening] = []
-        for single in self._singles():
-            if found or self._over():
+        for stage, happenings in self._possibilities():
+            if self._over():
+                return None
+            found, was_reached = self._try(stage, happenings)
+            self.count.add(happenings)
+            if found:
                 return found
-            found, was_reached = self._try((single,))
-            self.count.singles += 1
             if was_reached:
-                reached.append(single)
+                self._reached.setdefault(happenings, []).append(stage)
+        return None
+
+    def _possibilities(self) -> Iterator[tuple[Stage, tuple[Happening, ...]]]:
+        for happenings in ((), *((single,) for single in self._singles())):
+            for stage in self.stages:
+                yield stage, happenings
+        reached = [single for singles in self._reached for single in singles]
         for pair in itertools.combinations(reached, 2):
-            if found or self._over():
-                return found
             one, other = sorted(pair, key=lambda happening: happening.first)
             if one.last < other.first:
-                found, _ = self._try((one, other))
-                self.count.pairs += 1
-        return found
+                for stage in self._reached[one,]:
+                    if stage in self._reached[other,]:
+                        yield stage, (one, other)
 
     def _over(self) -> bool:
         self.count.ended_early = self._interrupted() or self.count.tried >= self._tries
@@ -177,12 +196,12 @@ class Filler:
 
     # Trying
 
-    def _try(self, happenings: tuple[Happening, ...]) -> tuple[Fill | None, bool]:
+    def _try(self, stage: Stage, happenings: tuple[Happening, ...]) -> tuple[Fill | None, bool]:
         """Play one possibility; return what it is a fill of, if it is one, and whether its points were reached."""
         scenario = filled(self.scenario, self.closed, happenings)
         if stories.check(scenario):
             return None, False
-        event = self.stage.play(scenario)
+        event = stage.play(scenario)
         if isinstance(event, events.ScenarioFailed):
             if isinstance(event.error, errors.EnvironmentFailedError):
                 raise event.error
@@ -200,7 +219,7 @@ class Filler:
         if not broken and not lost:
             self.count.held += 1
             return None, True
-        return self._fill(scenario, happenings, event, lost), True
+        return self._fill(scenario, stage, happenings, event, lost), True
 
     def _explains(self, allowed: Allowed, event: events.ScenarioFinished) -> bool:
         """Tell whether a loss that is allowed is one that the story is about."""
@@ -213,6 +232,7 @@ class Filler:
     def _fill(
         self,
         scenario: Scenario,
+        stage: Stage,
         happenings: tuple[Happening, ...],
         event: events.ScenarioFinished,
         lost: Sequence[Allowed],
@@ -235,7 +255,7 @@ class Filler:
         whole = scenario.model_copy(
             update={"story": (*scenario.story, last), "exercises": tuple(promises), "why": why}
         )
-        return Fill(whole, happenings, broken, tuple(dict.fromkeys(allowances.values())))
+        return Fill(whole, stage, happenings, broken, tuple(dict.fromkeys(allowances.values())))
 
 
 def filled(scenario: Scenario, closed: Sequence[verbs.StepBase], happenings: Sequence[Happening]) -> Scenario:

@@ -1,6 +1,7 @@
 """Open places are filled with what gives what was seen: a broken promise, or a loss that the contract allows."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hydra_notify_sim.cli import ending
 from hydra_notify_sim.database import Database
 from hydra_notify_sim.engine import events
 from hydra_notify_sim.engine.environment import Environment
-from hydra_notify_sim.exploration import filling, playing
+from hydra_notify_sim.exploration import filling, plugin_orders
 
 HEAD = """\
 scenario: An incident
@@ -42,8 +43,9 @@ def fill(environment: Environment) -> Callable[..., tuple[filling.Fill | None, f
     def fill_one(
         text: str, dispatcher: str = "reference", **options: int
     ) -> tuple[filling.Fill | None, filling.Filler]:
-        stage = playing.Stage(environment, engine.Options(dispatcher=dispatcher))
-        filler = filling.Filler(stage, scenario.load_text(text), **options)
+        one = scenario.load_text(text)
+        stages = plugin_orders.stages(environment, engine.Options(dispatcher=dispatcher), one)
+        filler = filling.Filler(stages, one, **options)
         return filler.fill(), filler
 
     return fill_one
@@ -101,6 +103,39 @@ def test_a_dispatcher_without_fault_gives_nothing_and_all_that_was_tried_is_coun
     assert not count.ended_early
     assert count.tried == 1 + count.singles + count.pairs
     assert count.unreached + count.otherwise + count.held == count.tried
+
+
+HASHED = f"""\
+#!{sys.executable}
+import os, sys
+from hydra_notify_sim.recorders import messages
+from hydra_notify_sim.targets import run_reference
+
+names = os.environ[messages.PLUGINS_VARIABLE].split(",")
+if int(os.environ["PERL_HASH_SEED"], 16) < 3:
+    names.reverse()
+os.environ[messages.PLUGINS_VARIABLE] = ",".join(names)
+sys.argv += ["--dispatcher", "hydra_notify_sim.known_bad.marks:ClearsAfterTheFirstPlugin"]
+sys.exit(run_reference.main())
+"""
+
+
+def test_hydra_notify_may_call_its_plugins_in_another_order(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], database: Database
+) -> None:
+    script, file = tmp_path / "hydra-notify", tmp_path / "incident.yaml"
+    script.write_text(HASHED)
+    script.chmod(0o700)
+    file.write_text(HEAD + LOST.replace("[crash, down, connection lost]", "crash"))
+    command = ["--dispatcher", f"hydra-notify:{script}", "--dsn", database.dsn]
+    assert ending.main(["explore", "--fill", str(file), *command]) == 0
+    said = capsys.readouterr().out
+    assert "with 2 orders of the plugins" in said
+    assert "crashed at after_call 1 of `build: iso`" in said
+    filled = tmp_path / "incident-filled.yaml"
+    assert " --seed 3 incident-filled.yaml" in filled.read_text()
+    assert ending.main(["replay", str(filled), *command, "--seed", "3"]) == 0
+    assert ending.main(["replay", str(filled), *command]) == 1
 
 
 def test_tries_bound_it(fill: Filling) -> None:
