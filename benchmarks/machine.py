@@ -39,8 +39,6 @@ class Empty(RuleBasedStateMachine):
 class Watched(strategies.DispatcherMachine):
     """The machine for the reference dispatcher."""
 
-    dispatcher = "reference"
-
 
 def _quick(examples: int) -> settings:
     return settings(

@@ -317,7 +317,7 @@ def _verdict(
     promise: promises.Promise,
     findings: Findings,
     profile: profiles.Profile,
-    known_as: Callable[[str], str],
+    known_as: Callable[[str], tuple[str, ...]],
 ) -> Verdict:
     violations = findings.violations.get(promise.id, [])
     count, first = findings.exercised.get(promise.id, (0, -1))
@@ -327,7 +327,9 @@ def _verdict(
         if more:
             explanation += f" ({more} more of this kind.)"
             records = tuple(sorted({number for _, proof in violations for number in proof}))
-        quirk = known_as(promise.id)
+        quirk, *others = known_as(promise.id) or ("",)
+        if others:
+            explanation += f" ({quirk} explains it, and so would {' or '.join(others)}.)"
         return Verdict(
             promise.id, "known" if quirk else "violated", explanation, records, quirk, max(count, 1)
         )
@@ -347,17 +349,17 @@ def _verdict(
 
 def _known_as(
     header: history.Header, profile: profiles.Profile, circumstances: Circumstances | None, promise: str
-) -> str:
-    """Return the id of the known deviation that a violation is, or nothing.
+) -> tuple[str, ...]:
+    """Return the ids of the known deviations that a violation may be, or nothing.
 
     Under profile ``upstream`` the quirks that the scenario itself names come first; then what the maintainer
-    knows; then any quirk that breaks the promise and can have been at work in this history.
+    knows; then all quirks that break the promise and can have been at work in this history.
     """
     mine = deviations.explaining(promise, header.name, header.deviations)
     if profile != "upstream":
         return mine
-    named = (quirk for quirk, broken in header.known.items() if promise in broken)
+    named = tuple(quirk for quirk, broken in header.known.items() if promise in broken)
     at_work = (
         one for one in deviations.UPSTREAM if circumstances is not None and circumstances.met(one.id, promise)
     )
-    return next(named, mine) or deviations.explaining(promise, header.name, tuple(at_work))
+    return named or mine or deviations.explaining(promise, header.name, at_work)

@@ -4,7 +4,7 @@ A violation that one of them covers is *known*, and fails no run. One that was p
 more does, so that a baseline never outlives what it excuses.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hydra_notify_sim.contract import quirks
@@ -47,6 +47,6 @@ def named_by(scenario: str, known: Mapping[str, Sequence[str]]) -> Iterator[Devi
             yield Deviation(quirk.id, promise, quirk.what, scenario, quirk.timing)
 
 
-def explaining(promise: str, scenario: str, deviations: Sequence[Deviation]) -> str:
-    """Return the id of the first deviation that covers a violation, or nothing."""
-    return next((one.id for one in deviations if one.covers(promise, scenario)), "")
+def explaining(promise: str, scenario: str, deviations: Iterable[Deviation]) -> tuple[str, ...]:
+    """Return the ids of the deviations that cover a violation, each once."""
+    return tuple(dict.fromkeys(one.id for one in deviations if one.covers(promise, scenario)))

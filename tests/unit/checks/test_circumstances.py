@@ -282,3 +282,19 @@ def test_a_build_that_is_lost_without_a_crash_is_violated(story: Any) -> None:
     judged = story.judge("upstream")
     assert "B-at-least-once" in judged.violated
     assert "B-clear-after" in judged.known
+
+
+def test_where_two_quirks_may_have_done_it_both_are_named(story: Any) -> None:
+    up(story)
+    story.finish(5)
+    story.call("github", "build_finished", 5)
+    story.restart(5)
+    story.finish(5, status="failed")
+    story.clear(5)
+    story.crash()
+    up(story)
+    story.settle()
+    lost = story.judge("upstream")["B-at-least-once"]
+    assert lost.verdict == "known"
+    assert lost.quirk == "hn-first-success-clears"
+    assert "(hn-first-success-clears explains it, and so would hn-stale-clear.)" in lost.explanation
