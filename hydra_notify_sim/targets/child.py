@@ -7,6 +7,7 @@ import subprocess
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from hydra_notify_sim import errors
@@ -34,20 +35,11 @@ class Child:
 
         """
         try:
-            self._process = subprocess.Popen(
-                command,
-                env=environment,
-                cwd=directory,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            self._process = _started(command, environment, directory)
         except OSError as error:
             raise errors.EnvironmentFailedError(
                 f"the dispatcher cannot be started: {command[0]}: {error.strerror}. Is it installed, and executable?"
             ) from error
-        GUARD.watch_group(self.pid)
         self._mark = f"{messages.SOCKET_VARIABLE}={environment.get(messages.SOCKET_VARIABLE, '')}".encode()
         self._lines: deque[str] = deque(maxlen=LINES_KEPT)
         self._dead = False
@@ -146,6 +138,37 @@ class Child:
         with stream:
             while line := stream.readline(LINE_KEPT):
                 self._lines.append(line.decode(errors="replace").rstrip("\n"))
+
+
+def _started(
+    command: Sequence[str], environment: Mapping[str, str], directory: Path
+) -> "subprocess.Popen[bytes]":
+    """Start a process that the guard knows of; in a thread, for Ctrl-C in between would leave one that nobody knows of."""
+    with ThreadPoolExecutor(1) as elsewhere:
+        starting = elsewhere.submit(_start, command, environment, directory)
+        try:
+            return starting.result()
+        except KeyboardInterrupt:
+            with starting.result() as process, contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            GUARD.forget_group(process.pid)
+            raise
+
+
+def _start(
+    command: Sequence[str], environment: Mapping[str, str], directory: Path
+) -> "subprocess.Popen[bytes]":
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        cwd=directory,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    GUARD.watch_group(process.pid)
+    return process
 
 
 def _environment(file: Path) -> list[bytes]:
