@@ -40,6 +40,19 @@ def database(session_database: Database) -> Database:
     return session_database
 
 
+@pytest.fixture(scope="session")
+def lives() -> Callable[[int], bool]:
+    """Tell whether there is such a process that has not ended: one that nobody has waited for yet has."""
+
+    def lives(pid: int) -> bool:
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        except OSError:
+            return False
+
+    return lives
+
+
 @pytest.fixture
 def loopback() -> None:
     """Leave the test out where not even this machine's own address can be reached (no network, as in CI)."""

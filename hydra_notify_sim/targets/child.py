@@ -2,11 +2,12 @@
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,8 +19,10 @@ LINES_KEPT = 2_000
 """Lines of output that are kept, the last ones."""
 LINE_KEPT = 4_096
 """Characters of a line that are kept."""
-STRAY_ROUNDS = 20
-"""How often it is looked for processes that have left the group, at most: one may beget another meanwhile."""
+ROUNDS = 20
+"""How often it is looked for what is left of a killed process, at most: one may beget another meanwhile."""
+DEATH_SECONDS = 10.0
+"""How long a killed process may take to die: its memory is freed, its writes to a disk end."""
 OUTPUT_SECONDS = 1.0
 """How long the rest of the output may take to arrive once the whole process group is dead."""
 
@@ -86,51 +89,47 @@ class Child:
             os.killpg(self.pid, number)
 
     def kill(self) -> None:
-        """Kill what is left of the group and, where /proc tells of it, what has left the group; wait for it."""
+        """Kill the group and, where /proc tells of it, what has left the group; returns when all of it is dead."""
         if self._dead:
             return
         self._dead = True
         self._signal(signal.SIGKILL)
-        self._kill_strays()
+        self._end_the_rest()
         self._process.wait()
         GUARD.forget_group(self.pid)
         self._reader.join(OUTPUT_SECONDS)
 
-    def _kill_strays(self) -> None:
-        """Kill whoever has our environment still: a daemon that made itself a session of its own."""
-        for _ in range(STRAY_ROUNDS):
-            strays = [
+    def _end_the_rest(self) -> None:
+        """End whoever lives still in our group, or has our environment: a daemon that made itself a session of its own."""
+        for _ in range(ROUNDS):
+            rest = {pid for pid, fields in self._group() if fields[0] != "Z"}
+            rest.update(
                 int(environ.parent.name)
                 for environ in Path("/proc").glob("[0-9]*/environ")
                 if self._mark in _environment(environ)
-            ]
-            for pid in strays:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, signal.SIGKILL)
-            if not strays:
+            )
+            for pid in rest:
+                _end(pid)
+            if not rest:
                 return
 
     def cpu_seconds(self) -> float | None:
         """Return the processor time that the group has used so far, in seconds; None where /proc does not say."""
-        total = 0
-        found = False
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            with contextlib.suppress(OSError, ValueError, IndexError):
-                # The second field, the name in parentheses, may hold spaces.
-                fields = stat.read_text().rpartition(")")[2].split()
-                if int(fields[2]) == self.pid:
-                    total += int(fields[11]) + int(fields[12])
-                    found = True
-        return total / os.sysconf("SC_CLK_TCK") if found else None
+        ticks = [int(fields[11]) + int(fields[12]) for _, fields in self._group()]
+        return sum(ticks) / os.sysconf("SC_CLK_TCK") if ticks else None
 
     def wants_processor(self) -> bool:
         """Tell whether a process of the group runs, or waits for a processor to run on; False where /proc does not say."""
+        return any(fields[0] == "R" for _, fields in self._group())
+
+    def _group(self) -> Iterator[tuple[int, list[str]]]:
+        """Process id and fields of /proc's stat, from the state on, of each process of the group; none without /proc."""
         for stat in Path("/proc").glob("[0-9]*/stat"):
-            with contextlib.suppress(OSError, ValueError, IndexError):
+            with contextlib.suppress(OSError):
+                # The second field, the name in parentheses, may hold spaces.
                 fields = stat.read_text().rpartition(")")[2].split()
-                if int(fields[2]) == self.pid and fields[0] == "R":
-                    return True
-        return False
+                if int(fields[2]) == self.pid:
+                    yield int(stat.parent.name), fields
 
     def _read(self) -> None:
         stream = self._process.stdout
@@ -169,6 +168,18 @@ def _start(
     )
     GUARD.watch_group(process.pid)
     return process
+
+
+def _end(pid: int) -> None:
+    """Kill a process that is not our child; returns when it is dead, where the system can tell (Linux)."""
+    with contextlib.suppress(OSError):
+        os.kill(pid, signal.SIGKILL)
+        if hasattr(os, "pidfd_open"):
+            process = os.pidfd_open(pid)
+            death = select.poll()
+            death.register(process, select.POLLIN)
+            death.poll(DEATH_SECONDS * 1000)
+            os.close(process)
 
 
 def _environment(file: Path) -> list[bytes]:

@@ -140,14 +140,6 @@ def playing(database: Database, make: Callable[..., ProcessTarget]) -> Iterator[
         made.connection.close()
 
 
-def gone(pid: int) -> bool:
-    """Whether a process is gone, or a zombie that its parent has not looked at."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
-
-
 def raises_first(times: int) -> Callable[[str, Mapping[str, Any], int], str | None]:
     return lambda _hook, _args, count: "the service said no" if count <= times else None
 
@@ -598,13 +590,13 @@ def test_an_unknown_end_is_an_end_of_its_own(play: Play) -> None:
     assert not play.target.alive
 
 
-def test_closing_leaves_nothing(play: Play) -> None:
+def test_closing_leaves_nothing(play: Play, lives: Callable[[int], bool]) -> None:
     play.start()
     life = play.target._life
     assert life is not None
     directory = play.target._directory
     play.target.close()
-    assert gone(life.child.pid)
+    assert not lives(life.child.pid)
     assert not directory.exists()
     assert play.target.backends.others() == []
 

@@ -73,13 +73,6 @@ def start(target: ProcessTarget) -> None:
     target.start({"alpha": Behaviour(hooks=("build_queued",))})
 
 
-def gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
-
-
 def test_a_program_that_is_not_there(make: Make) -> None:
     target = make("")
     target._program = Program(("/no/such/program",))
@@ -114,7 +107,9 @@ def test_one_that_ends_once_its_recorders_have_connected(make: Make) -> None:
     }
 
 
-def test_one_that_never_listens_has_not_settled_and_ignores_sigterm(make: Make) -> None:
+def test_one_that_never_listens_has_not_settled_and_ignores_sigterm(
+    make: Make, lives: Callable[[int], bool]
+) -> None:
     target = make(
         "signal.signal(signal.SIGTERM, signal.SIG_IGN); connections = connect_all()\nwhile True: signal.pause()",
         patience=0.06,
@@ -129,7 +124,7 @@ def test_one_that_never_listens_has_not_settled_and_ignores_sigterm(make: Make) 
     target.stop()
     stopped = [record for record in target.journal.history if isinstance(record, history.Stopped)]
     assert [(record.exit_status, record.in_time) for record in stopped] == [(-signal.SIGKILL, False)]
-    assert gone(life.child.pid)
+    assert not lives(life.child.pid)
 
 
 def test_one_that_burns_its_processor_is_busy(make: Make) -> None:
@@ -139,7 +134,7 @@ def test_one_that_burns_its_processor_is_busy(make: Make) -> None:
     assert not_settled[0].busy
 
 
-def test_a_child_of_its_own_is_killed_with_it(make: Make) -> None:
+def test_a_child_of_its_own_is_killed_with_it(make: Make, lives: Callable[[int], bool]) -> None:
     target = make(
         "import subprocess\n"
         "other = subprocess.Popen(['sleep', '600'])\n"
@@ -151,7 +146,7 @@ def test_a_child_of_its_own_is_killed_with_it(make: Make) -> None:
     start(target)
     target.crash()
     line = next(line for line in target.log() if line.startswith("child"))
-    assert gone(int(line.split()[1]))
+    assert not lives(int(line.split()[1]))
 
 
 FORKS = """
@@ -173,7 +168,9 @@ def daemon_of(target: ProcessTarget) -> int:
     return int(line.split()[1])
 
 
-def test_one_that_goes_into_the_background_is_told_to_stay_and_killed(make: Make) -> None:
+def test_one_that_goes_into_the_background_is_told_to_stay_and_killed(
+    make: Make, lives: Callable[[int], bool]
+) -> None:
     target = make(FORKS.format(work="pass", parent="sys.stdin.close(); sys.exit(0)"))
     with pytest.raises(
         errors.EnvironmentFailedError, match=r"exit status 0 before any.*stay in the foreground"
@@ -181,17 +178,19 @@ def test_one_that_goes_into_the_background_is_told_to_stay_and_killed(make: Make
         start(target)
     assert not target.alive
     for pid in [int(line.split()[1]) for line in target.log() if line.startswith("daemon")]:
-        assert gone(pid)
+        assert not lives(pid)
 
 
-def test_a_daemon_that_has_left_the_process_group_is_killed_with_it(make: Make) -> None:
+def test_a_daemon_that_has_left_the_process_group_is_killed_with_it(
+    make: Make, lives: Callable[[int], bool]
+) -> None:
     target = make(
         FORKS.format(work="connections = connect_all()", parent="while True: signal.pause()"), patience=0.06
     )
     start(target)
     assert target.alive
     target.crash()
-    assert gone(daemon_of(target))
+    assert not lives(daemon_of(target))
 
 
 def test_one_that_floods_its_output_is_drained_and_its_last_lines_kept(make: Make) -> None:
@@ -210,7 +209,9 @@ def test_one_that_floods_its_output_is_drained_and_its_last_lines_kept(make: Mak
     assert max(map(len, target.log())) <= 4_096
 
 
-def test_sigterm_goes_to_the_process_alone_and_what_it_leaves_behind_is_killed(make: Make) -> None:
+def test_sigterm_goes_to_the_process_alone_and_what_it_leaves_behind_is_killed(
+    make: Make, lives: Callable[[int], bool]
+) -> None:
     target = make(
         "import subprocess\n"
         'code = \'import signal; signal.signal(15, lambda *_: print("child was told", flush=True)); '
@@ -229,7 +230,7 @@ def test_sigterm_goes_to_the_process_alone_and_what_it_leaves_behind_is_killed(m
     assert [(record.exit_status, record.in_time) for record in stopped] == [(0, True)]
     assert not any("child was told" in line for line in target.log())
     line = next(line for line in target.log() if line.startswith("child"))
-    assert gone(int(line.split()[1]))
+    assert not lives(int(line.split()[1]))
 
 
 @pytest.mark.parametrize(
@@ -277,7 +278,7 @@ signal.pause()
 """
 
 
-def test_nothing_is_left_when_the_harness_is_killed(database: Database) -> None:
+def test_nothing_is_left_when_the_harness_is_killed(database: Database, lives: Callable[[int], bool]) -> None:
     harness = subprocess.Popen(
         [sys.executable, "-c", HARNESS, database.dsn, str(database.control_pid)],
         stdout=subprocess.PIPE,
@@ -286,7 +287,7 @@ def test_nothing_is_left_when_the_harness_is_killed(database: Database) -> None:
     assert harness.stdout is not None
     with harness.stdout:
         child, guard, directory = harness.stdout.readline().split()
-        assert not gone(int(child))
+        assert lives(int(child))
         watched = [os.pidfd_open(int(pid)) for pid in (child, guard)]
         harness.kill()
         harness.wait()
