@@ -1,10 +1,10 @@
-"""How many examples a second the Hypothesis machine plays and judges, beside an empty machine, in one run."""
+"""How many examples a second the Hypothesis machine plays and judges, beside an empty machine and itself with targets, in one run."""
 
 import statistics
 import time
 from collections.abc import Callable
 
-from hypothesis import HealthCheck, settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, rule, run_state_machine_as_test
 
@@ -12,8 +12,6 @@ from hydra_notify_sim import strategies
 
 EXAMPLES = 300
 ROUNDS = 3
-STEPS = 12
-"""Two of them give builds and plugins; with the dispatcher's start and the end of the story that is about ten actions."""
 WANTED = 60
 
 
@@ -40,36 +38,46 @@ class Watched(strategies.DispatcherMachine):
     """The machine for the reference dispatcher."""
 
 
+class Climbing(strategies.DispatcherMachine):
+    """The same, with Hypothesis's phase target."""
+
+
 def _quick(examples: int) -> settings:
-    return settings(
-        max_examples=examples,
-        stateful_step_count=STEPS,
-        deadline=None,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
+    return settings(strategies.settings_of(examples), database=None)
+
+
+def _climbing(examples: int) -> settings:
+    return settings(_quick(examples), phases=(Phase.generate, Phase.target, Phase.shrink))
 
 
 def main() -> None:
-    """Measure both in turns; each round has other examples."""
+    """Measure all in turns; each round has other examples."""
     strategies.run(Watched, settings=_quick(30))
-    rates: dict[str, list[float]] = {"empty": [], "machine": []}
-    actions = 0.0
+    strategies.run(Climbing, settings=_quick(30))
+    rates: dict[str, list[float]] = {"empty": [], "machine": [], "climbing": []}
     for _ in range(ROUNDS):
         rates["empty"].append(
             EXAMPLES / _seconds(lambda: run_state_machine_as_test(Empty, settings=_quick(EXAMPLES)))
         )
-        before, acted = Watched.tally.scenarios, Watched.tally.actions
-        seconds = _seconds(lambda: strategies.run(Watched, settings=_quick(EXAMPLES)))
-        played = Watched.tally.scenarios - before
-        rates["machine"].append(played / seconds)
-        actions = (Watched.tally.actions - acted) / played
-    ours, theirs = (statistics.median(rates[name]) for name in ("machine", "empty"))
+        rates["machine"].append(_rate(Watched, _quick(EXAMPLES)))
+        rates["climbing"].append(_rate(Climbing, _climbing(EXAMPLES)))
+    ours, climbing, theirs = (statistics.median(rates[name]) for name in ("machine", "climbing", "empty"))
     print(
-        f"machine: {ours:.0f} examples/s (wanted: {WANTED} or more), {actions:.1f} actions each; an empty one: {theirs:.0f}/s; "
-        f"{ours / theirs:.2f} of it"
+        f"machine: {ours:.0f} examples/s (wanted: {WANTED} or more), {_actions(Watched):.1f} actions each; an empty one: "
+        f"{theirs:.0f}/s; {ours / theirs:.2f} of it; with the phase target: {climbing:.0f}/s, {_actions(Climbing):.1f} actions each"
     )
-    print(strategies.account(Watched.tally))
+    for name, machine in (("without", Watched), ("with", Climbing)):
+        print(f"{name} the phase target: {strategies.account(machine.tally)}")
+
+
+def _rate(machine: type[strategies.DispatcherMachine], how: settings) -> float:
+    before = machine.tally.scenarios
+    seconds = _seconds(lambda: strategies.run(machine, settings=how))
+    return (machine.tally.scenarios - before) / seconds
+
+
+def _actions(machine: type[strategies.DispatcherMachine]) -> float:
+    return machine.tally.actions / machine.tally.scenarios
 
 
 def _seconds(what: Callable[[], object]) -> float:

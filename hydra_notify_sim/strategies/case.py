@@ -15,11 +15,12 @@ from hydra_notify_sim.strategies import broken, coverage, grounds
 __tracebackhide__ = True
 """Pytest shows what was broken, not our frames."""
 
-STEPS = 12
-"""Rules of one example at most, the two by which all is given among them."""
+STEPS = 13
+"""Rules of one example at most, the two by which all is given among them: about ten actions."""
 
-PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.target, Phase.shrink)
-"""All but the one that names lines of code: they would be ours, and not the dispatcher's, and looking for them is slow."""
+PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink)
+"""All but two: the one that names lines of code, which would be ours, and not the dispatcher's; and the one that climbs
+towards high targets, which varies half of its examples a little, finds no more, and takes a fifth longer (decision 35)."""
 
 
 class NothingTestedError(AssertionError):

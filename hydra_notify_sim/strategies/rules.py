@@ -1,8 +1,8 @@
 """A Hypothesis state machine for any dispatcher: what Hydra, people, time and bad luck can do to it, one rule each.
 
 Rare states are reached on purpose. Hypothesis leaves out some rules in each example (swarm testing), the machine some
-faults and points, so that what is left does not drown in what is common; and `hypothesis.target` leads it to
-examples that put many promises to the test.
+faults and points, so that what is left does not drown in what is common. With Hypothesis's phase ``target`` it climbs
+to examples that put many promises to the test.
 """
 
 from collections.abc import Callable
@@ -145,7 +145,7 @@ class Some:
 
 
 class DispatcherMachine(Improvising):
-    """Everything that can happen to a dispatcher. Set ``dispatcher`` in a subclass, or use `machine`."""
+    """Everything that can happen to a dispatcher. Set ``options`` in a subclass, or use `machine`."""
 
     builds = Bundle("builds")
     evaluations = Bundle("evaluations")
