@@ -20,18 +20,20 @@ def _server_of_this_module() -> Iterator[None]:
 
 
 def test_the_reference_is_not_accused_and_the_run_says_what_it_covered() -> None:
-    machine = strategies.machine(examples=40, seed=7)
+    machine = strategies.machine(examples=80, seed=7)
     tally = strategies.run(machine)
     assert not tally.violations
-    assert tally.scenarios >= 40
+    assert tally.scenarios >= 70  # Hypothesis counts one that it has had already, and does not play it
     assert len(tally.promises) > 20
     assert tally.faults_at_points
-    account = strategies.account(tally)
+    # Which examples a seed gives depends on the modules that are loaded, for Hypothesis draws constants from them.
+    a_fault_at_a_point = next(iter(tally.faults_at_points))
+    account = " ".join(strategies.account(tally).split())
     for part in (
         "actions: ",
         "faults x points: ",
         "promises: ",
-        "dispatcher crash x ",
+        a_fault_at_a_point,
         "L-lives",
         "not exercised: ",
     ):
