@@ -52,7 +52,7 @@ def options(command: Callable[..., int]) -> Callable[..., int]:
             type=directory,
             multiple=True,
             metavar="DIR",
-            help="Add the states of several campaigns up in --state.",
+            help="Add the states of several campaigns up in --state: --merge DIR DIR…",
         ),
         click.option(
             "--state",
@@ -87,13 +87,14 @@ def run(
         EnvironmentFailedError: no server, no workers, or a directory that cannot be written.
 
     """
+    if sources and not shared["expression"]:
+        # As a shell writes them, `--merge shard-*`: the first is the option's, the others follow it.
+        return merge((*sources, *shared["paths"]), state_directory, shared["json_name"])
     if shared["paths"] or shared["expression"]:
         raise errors.UsageError("a campaign makes its scenarios up; files are for --sweep, or for `replay`.")
     if show is not None:
         sys.stdout.write(text_of(shared["options"].seed, show))
         return 0
-    if sources:
-        return merge(sources, state_directory, shared["json_name"])
     return campaign_of(
         shared["options"],
         state_directory=state_directory,

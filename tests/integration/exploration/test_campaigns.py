@@ -152,6 +152,12 @@ def test_shards_play_what_the_whole_campaign_plays(run: Run, tmp_path: Path) -> 
     shards = [run(6, tmp_path / f"{i}", seed=2, shard=i, shards=2) for i in (1, 2)]
     shards[0].tally.add(shards[1].tally)
     assert shards[0].tally == whole.tally
+    assert (
+        main(["explore", "--merge", f"{tmp_path}/1", f"{tmp_path}/2", "--state", f"{tmp_path}/merged"]) == 0
+    )
+    merged = read(tmp_path / "merged")
+    assert merged is not None
+    assert merged.tally == whole.tally
 
 
 def test_an_interrupted_campaign_reports_what_it_has_and_goes_on_later(run: Run, tmp_path: Path) -> None:
