@@ -47,7 +47,8 @@ def _quick(examples: int) -> settings:
 
 
 def _climbing(examples: int) -> settings:
-    return settings(_quick(examples), phases=(Phase.generate, Phase.target, Phase.shrink))
+    quick = _quick(examples)
+    return settings(quick, phases=(*quick.phases, Phase.target))
 
 
 def main() -> None:

@@ -87,14 +87,14 @@ def run(
         EnvironmentFailedError: no server, no workers, or a directory that cannot be written.
 
     """
-    if sources and not shared["expression"]:
-        # As a shell writes them, `--merge shard-*`: the first is the option's, the others follow it.
-        return merge((*sources, *shared["paths"]), state_directory, shared["json_name"])
-    if shared["paths"] or shared["expression"]:
+    if shared["expression"] or (shared["paths"] and not sources):
         raise errors.UsageError("a campaign makes its scenarios up; files are for --sweep, or for `replay`.")
     if show is not None:
         sys.stdout.write(text_of(shared["options"].seed, show))
         return 0
+    if sources:
+        # As a shell writes them, `--merge shard-*`: the first is the option's, the others follow it.
+        return merge((*sources, *shared["paths"]), state_directory, shared["json_name"])
     return campaign_of(
         shared["options"],
         state_directory=state_directory,

@@ -49,6 +49,9 @@ class Improvising(RuleBasedStateMachine):
     tally: ClassVar[Tally] = Tally()
     """What all examples so far covered: actions, faults at points, promises."""
     made_by: ClassVar[str] = "the Hypothesis machine"
+    climbs: ClassVar[bool] = False
+    """Whether Hypothesis runs its phase target. Without it, it is told no targets: it would keep the examples with the
+    highest ones in its database, and the next run would begin with them, whatever its seed."""
     TestCase = TestCaseProperty()  # type: ignore[assignment]  # in place of Hypothesis's own
 
     def __init_subclass__(cls) -> None:
@@ -209,7 +212,7 @@ class Improvising(RuleBasedStateMachine):
         features = coverage.count(
             self.tally, story.steps, story.written, judgements, missed=len(story.played.missed)
         )
-        if hypothesis.currently_in_test_context() and not broken.broken(judgements):
+        if self.climbs and hypothesis.currently_in_test_context() and not broken.broken(judgements):
             hypothesis.target(sum(f.startswith("promise: ") for f in features), label="promises exercised")
             hypothesis.target(sum(f.startswith("fault: ") for f in features), label="faults at points")
 

@@ -176,10 +176,12 @@ def _end(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
         if hasattr(os, "pidfd_open"):
             process = os.pidfd_open(pid)
-            death = select.poll()
-            death.register(process, select.POLLIN)
-            death.poll(DEATH_SECONDS * 1000)
-            os.close(process)
+            try:
+                death = select.poll()
+                death.register(process, select.POLLIN)
+                death.poll(DEATH_SECONDS * 1000)
+            finally:
+                os.close(process)
 
 
 def _environment(file: Path) -> list[bytes]:
