@@ -185,9 +185,10 @@ class Dispatcher:
     def call(self, plugin: plugins.Plugin, channel: str, loaded: ports.Loaded) -> bool:
         """Call one hook and return whether it succeeded; whatever a plugin raises is its own failure."""
         self.metrics.plugin_execution(channel, plugin.name)
+        arguments = loaded.arguments_of_its_own()
         try:
             with self.metrics.plugin_runtime(channel, plugin.name):
-                plugin.call(channel, loaded.arguments)
+                plugin.call(channel, arguments)
         except (KeyboardInterrupt, ports.ProcessGone):
             raise
         except BaseException:

@@ -2,18 +2,16 @@
 
 import difflib
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import entry_points
 from typing import Any, Protocol
 
-from hydra_notify_sim import errors
-from hydra_notify_sim.contract import channels
+from hydra_notify_sim.dispatcher import hooks
+from hydra_notify_sim.dispatcher.hooks import PluginError
+
+__all__ = ["ENTRY_POINT_GROUP", "Plugin", "PluginError", "PythonPlugin", "load", "load_all"]
 
 ENTRY_POINT_GROUP = "hydra_notify_sim.plugins"
-
-
-class PluginError(errors.UsageError):
-    """A plugin cannot be loaded, or has no hook."""
 
 
 class Plugin(Protocol):
@@ -41,28 +39,24 @@ class PythonPlugin:
         """Look at what hooks the object has.
 
         Raises:
-            PluginError: it has none.
+            PluginError: it has none, one that is asynchronous, or a method that is named almost like one.
 
         """
         self.plugin = plugin
         self.name = name or str(getattr(plugin, "name", "") or type(plugin).__name__)
-        self._hooks: dict[str, Callable[..., object]] = {
-            hook: method for hook in channels.CHANNELS if callable(method := getattr(plugin, hook, None))
-        }
+        self._hooks = hooks.of_object(plugin, self.name)
         self.hooks = frozenset(self._hooks)
-        if not self.hooks:
-            raise PluginError(_no_hooks(plugin, self.name))
 
     def call(self, hook: str, arguments: dict[str, Any]) -> None:
         """Call the method of that name."""
-        self._hooks[hook](*arguments.values())
+        hooks.call(hook, self._hooks[hook], arguments)
 
 
 def load(specification: str) -> PythonPlugin:
     """Load a plugin from ``module:Class``, or by the name of an entry point of group `ENTRY_POINT_GROUP`.
 
     Raises:
-        PluginError: it cannot be imported, made, or has no hook; the message says which.
+        PluginError: it cannot be imported, made, or has no hooks that can be called; the message says which.
 
     """
     factory = _from_module(specification) if ":" in specification else _from_entry_point(specification)
@@ -116,12 +110,3 @@ def _from_entry_point(name: str) -> Any:
     raise PluginError(
         f"plugin {name!r} is neither module:Class nor an entry point of group {ENTRY_POINT_GROUP} ({known})"
     )
-
-
-def _no_hooks(plugin: object, name: str) -> str:
-    camel = {hook.title().replace("_", "").lower(): hook for hook in channels.CHANNELS}
-    for attribute in dir(plugin):
-        hook = camel.get(attribute.replace("_", "").lower())
-        if hook and not attribute.startswith("_"):
-            return f"plugin {name} has no hook. Its method {attribute!r} must be called {hook!r}."
-    return f"plugin {name} has no hook. Hooks are methods named {', '.join(channels.CHANNELS)}."

@@ -53,6 +53,16 @@ class Loaded:
     builds: tuple[rows.Build, ...] = ()
     """For build_finished: the main build, then the dependents as listed."""
 
+    def arguments_of_its_own(self) -> dict[str, Any]:
+        """Return the arguments for one plugin, which may write to its rows: nobody else sees them."""
+        return {name: _copied(value) for name, value in self.arguments.items()}
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, rows.Row):
+        return value.copy()
+    return [_copied(row) for row in value] if isinstance(value, list) else value
+
 
 class Inbox(Protocol):
     """Where notifications come from."""

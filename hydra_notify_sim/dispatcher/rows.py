@@ -1,6 +1,6 @@
 """The rows that plugins are handed: attributes named as the columns, lower case, and the obvious joins."""
 
-from typing import Any
+from typing import Any, Self
 
 
 class Row:
@@ -15,6 +15,12 @@ class Row:
     def columns(self) -> dict[str, Any]:
         """The row as a dictionary, column to value."""
         return dict(self.__dict__)
+
+    def copy(self) -> Self:
+        """Return a row of its own with the same columns."""
+        twin = object.__new__(type(self))
+        twin.__dict__ = self.__dict__.copy()
+        return twin
 
     def __getattr__(self, name: str) -> Any:
         message = f"{type(self).__name__.lower()} rows have no column {name!r}; they have: {', '.join(sorted(self.__dict__))}"

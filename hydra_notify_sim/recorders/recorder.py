@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from hydra_notify_sim import history
+from hydra_notify_sim.dispatcher import ports
 from hydra_notify_sim.recorders.journal import Journal
 
 COMPARED: dict[str, tuple[str, ...]] = {
@@ -126,8 +127,10 @@ class RecorderPlugin:
             self._stage.spend(self._behaviour.takes)
         try:
             self._act(hook, arguments, count)
-        except Exception as error:
-            self._calls.raised(number, str(error) or type(error).__name__)
+        except (KeyboardInterrupt, ports.ProcessGone):
+            raise
+        except BaseException as error:
+            self._calls.raised(number, failure_message(error))
             self._stage.reach("after_call", plugin=self.name, hook=hook)
             raise
         self._calls.returned(number)
@@ -139,6 +142,13 @@ class RecorderPlugin:
             raise RecordedFailure(message)
         if self._behaviour.code is not None:
             self._behaviour.code(hook, arguments)
+
+
+def failure_message(error: BaseException) -> str:
+    """Return what the history says of a call that raised; a plugin that exits is one whose call failed."""
+    if isinstance(error, SystemExit):
+        return f"exited: sys.exit({error.code!r})"
+    return str(error) or type(error).__name__
 
 
 def interested(behaviours: Mapping[str, Behaviour], names: Iterable[str]) -> dict[str, tuple[str, ...]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hydra_notify_sim import history
 from hydra_notify_sim.checks.world import called_event, task_event
 from hydra_notify_sim.recorders.protocol import ArrivedCall
+from hydra_notify_sim.recorders.recorder import failure_message
 from hydra_notify_sim.targets.process_life import Delivery, Holding, Life
 
 if TYPE_CHECKING:
@@ -82,8 +83,10 @@ class CallHandler:
         if failure is None and behaviour.code is not None:
             try:
                 behaviour.code(hook, args)
-            except Exception as error:  # noqa: BLE001  # whatever a person's plugin raises is its failure
-                failure = str(error) or type(error).__name__
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001  # whatever a person's plugin raises is its failure
+                failure = failure_message(error)
         if failure is None:
             target.calls.returned(number)
         else:

@@ -104,6 +104,8 @@ class Hydra(Actions):
         for nickname in self._actors.ids:
             self._hold(nickname)
         self._own: list[str] = []
+        self._said_by_the_test: BaseException | None = None
+        """What the test itself raised in a hook, such as ``pytest.fail()``: to a dispatcher it is a failed call."""
         self._judged_at = -1
         self.dispatcher = Dispatcher(self)
         """The dispatcher under test: ``start``, ``stop``, ``crash``, ``restart``, ``lose_connection``."""
@@ -147,7 +149,7 @@ class Hydra(Actions):
             )
         behaviour = behaviours.behaviour(given, self._scenario, self._actors.ids)
         if code is not None:
-            behaviour.code = code
+            behaviour.code = self._listening_for_the_test(code)
             self._own.append(handle.name)
         self._given.plugins[handle.name] = given
         self._player.behaviours[handle.name] = behaviour
@@ -396,6 +398,7 @@ class Hydra(Actions):
         """Let what is held go, let the dispatcher settle, and judge, unless nothing happened since the last time."""
         self._feed.end()
         self._player.end()
+        self._pass_on_what_the_test_said()
         if len(self._written) != self._judged_at:
             self.check()
 
@@ -443,12 +446,29 @@ class Hydra(Actions):
         told_step = self.story.begins(step)
         try:
             self._feed.play(step, may_be_held=any(plugin.holds for plugin in self._given.plugins.values()))
+            self._pass_on_what_the_test_said()
         except errors.UsageError as error:
             raise error.with_traceback(
                 None
             ) from None  # what the test asked for is what is wrong, not the engine
         finally:
             self.story.ends(told_step)
+
+    def _listening_for_the_test(self, code: plugins.Code) -> plugins.Code:
+        def called(hook: str, arguments: Mapping[str, Any]) -> None:
+            try:
+                code(hook, arguments)
+            except BaseException as error:
+                if plugins.is_of_the_test(error):
+                    self._said_by_the_test = self._said_by_the_test or error
+                raise
+
+        return called
+
+    def _pass_on_what_the_test_said(self) -> None:
+        said, self._said_by_the_test = self._said_by_the_test, None
+        if said is not None:
+            raise said
 
     def close(self) -> None:
         """Put everything away, whatever state it is in."""

@@ -55,6 +55,13 @@ def of_object(plugin: object, name: str | None = None) -> tuple[Plugin, Code]:
     return Plugin(wrapped.name, hooks, plugin), code
 
 
+def is_of_the_test(error: BaseException) -> bool:
+    """Tell whether something raised in a hook is the test's own word (``pytest.fail()``), and not the plugin's failure."""
+    return not isinstance(error, Exception) and any(
+        cls.__module__.startswith(("_pytest.", "hypothesis.")) for cls in type(error).__mro__
+    )
+
+
 def check_name(name: str) -> None:
     """Refuse a name that cannot stand in a story. Raises UsageError."""
     if not _NAME.match(name):

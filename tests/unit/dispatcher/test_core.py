@@ -109,6 +109,24 @@ def test_whatever_a_plugin_raises_is_its_own_failure(world: Ports, error: BaseEx
     assert world.done[-2:] == [("store", "bad", 102), ("clear", [1])]
 
 
+def test_what_a_plugin_writes_to_its_rows_nobody_else_sees(world: Ports) -> None:
+    class Vandal(Plugin):
+        def call(self, hook: str, arguments: dict[str, Any]) -> None:
+            arguments["build"].finished = arguments["build"].id = 0
+            arguments["dependents"].append("mine")
+            arguments.clear()
+
+    class Witness(Plugin):
+        def call(self, hook: str, arguments: dict[str, Any]) -> None:
+            seen.append((arguments["build"].id, arguments["build"].finished, arguments["dependents"]))
+
+    seen: list[tuple[Any, ...]] = []
+    world.arriving = [ports.Received("build_finished", "1")]
+    work(make(world, Vandal("first"), Witness("second")))
+    assert seen == [(1, 1, [])]
+    assert world.done[-1] == ("clear", [1])
+
+
 def test_ctrl_c_in_a_plugin_ends_the_dispatcher(world: Ports) -> None:
     world.arriving = [ports.Received("build_finished", "1")]
     dispatcher = make(world, Plugin("busy", KeyboardInterrupt()))

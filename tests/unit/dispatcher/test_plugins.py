@@ -55,7 +55,10 @@ def test_arguments_are_passed_by_position() -> None:
         ("no_such_module:Chat", "module 'no_such_module' cannot be imported"),
         ("example_plugins:Chad", "Did you mean 'Chat'?"),
         ("example_plugins:Nothing", "has no hook"),
-        ("example_plugins:Perlish", "'buildFinished' must be called 'build_finished'"),
+        (
+            "example_plugins:Perlish",
+            "'buildFinished' is no hook, and is never called. Did you mean 'build_finished'?",
+        ),
         ("example_plugins:Failing", "no token in the configuration"),
         ("chat", "neither module:Class nor an entry point"),
     ],
