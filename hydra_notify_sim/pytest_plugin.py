@@ -24,7 +24,10 @@ _MARKERS = (
     "hydra_scenario(file): the test's hydra plays this scenario first, with the plugins that fixtures installed",
 )
 _SETTINGS = {
-    "dispatcher": ("reference", "dispatcher under test: reference, reference-process, known-bad:NAME"),
+    "dispatcher": (
+        "reference",
+        "dispatcher under test: reference, reference-process, known-good:NAME, known-bad:NAME",
+    ),
     "dsn": (
         "",
         "PostgreSQL server and database to use, in place of a server of our own; with xdist NAME_gwN",

@@ -93,12 +93,16 @@ class Dispatcher:
         """Connect, listen, then scan: in this order, so that nothing falls between the two (B-listen-first)."""
         self.clock.sleep(RECONNECT_DELAYS[min(self._failed_connects, len(RECONNECT_DELAYS) - 1)])
         self._failed_connects += 1
-        self.inbox.connect()
+        self.connect()
         self.listen_and_scan()
         self._connected = True
         self._failed_connects = 0
         self._look_for_tasks = True
         self._note_whether_up()
+
+    def connect(self) -> None:
+        """Open the connections anew."""
+        self.inbox.connect()
 
     def listen_and_scan(self) -> None:
         """Subscribe, and put every finished build with a mark in front of what arrives (B-recover)."""
@@ -162,7 +166,7 @@ class Dispatcher:
         if not interested and not isinstance(event, channels.BuildFinished):
             return
         try:
-            loaded = self.store.load(event)
+            loaded = self.load(event)
         except ports.MissingRowError as missing:
             LOG.warning("%s %s: %s", event.channel, payload, missing)
             for plugin in interested:
@@ -173,6 +177,10 @@ class Dispatcher:
             return
         self.call_all(interested, event.channel, payload, loaded)
         self.acknowledge(loaded)
+
+    def load(self, event: channels.Event) -> ports.Loaded:
+        """Return the rows that an event names; raises MissingRowError."""
+        return self.store.load(event)
 
     def call_all(
         self, interested: Iterable[plugins.Plugin], channel: str, payload: str, loaded: ports.Loaded
@@ -236,7 +244,7 @@ class Dispatcher:
         try:
             event = channels.parse(task.channel, task.payload, self.payloads)
         except channels.MalformedPayloadError as error:
-            self.drop(task, f"cannot be read: {error}")  # R-poison
+            self.refuse(task, error)
             return
         plugin = next((p for p in self.interested(event.channel) if p.name == task.plugin), None)
         if plugin is None:
@@ -245,20 +253,28 @@ class Dispatcher:
             self.drop(task, "its plugin is gone or no longer interested")  # R-gone-plugin
             return
         try:
-            loaded = self.store.load(event)
+            loaded = self.load(event)
         except ports.MissingRowError as missing:
             LOG.warning("retry of %s %s: %s", task.channel, task.payload, missing)
             self.failed_again(task)
             return
         if is_unfinished(loaded):
-            # B-unfinished: put off, not dropped, for it may name other builds; it was no attempt.
-            self.store.requeue(task, task.attempts, self._due_after(task.attempts))
+            self.put_off(task, event)
             return
         if self.call(plugin, event.channel, loaded):
-            self.metrics.retry_success(task.channel, task.plugin)
-            self.store.delete_task(task)  # R-delete
+            self.succeeded(task)
         else:
             self.failed_again(task)
+
+    def succeeded(self, task: ports.Task) -> None:
+        """Forget a task whose retry succeeded (R-delete)."""
+        self.metrics.retry_success(task.channel, task.plugin)
+        self.store.delete_task(task)
+
+    def put_off(self, task: ports.Task, event: channels.Event) -> None:
+        """Try a task of an unfinished build later: it may name other builds, and it was no attempt (B-unfinished)."""
+        del event  # for those who drop it where it names no other build, as the contract lets them
+        self.store.requeue(task, task.attempts, self._due_after(task.attempts))
 
     def failed_again(self, task: ports.Task) -> None:
         """Put a task off for twice as long, or drop it after the last attempt."""
@@ -268,6 +284,10 @@ class Dispatcher:
         else:
             self.store.requeue(task, attempts, self._due_after(attempts))
             self.metrics.plugin_requeue(task.channel, task.plugin)
+
+    def refuse(self, task: ports.Task, error: channels.MalformedPayloadError) -> None:
+        """Get rid of a task that cannot be read (R-poison)."""
+        self.drop(task, f"cannot be read: {error}")
 
     def drop(self, task: ports.Task, why: str) -> None:
         """Give a task up, and say so."""

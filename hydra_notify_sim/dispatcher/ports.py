@@ -67,8 +67,8 @@ def _copied(value: Any) -> Any:
 class Inbox(Protocol):
     """Where notifications come from."""
 
-    def connect(self) -> None:
-        """Open the connections anew; raises ConnectionLostError."""
+    def connect(self, connections: int = 2) -> None:
+        """Open the connections anew: one that listens and one for tables, or 1 for both; raises ConnectionLostError."""
 
     def listen(self, names: Sequence[str]) -> None:
         """Subscribe to channels."""

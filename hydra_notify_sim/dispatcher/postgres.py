@@ -71,13 +71,13 @@ class Session:
         self._on_notify: Callable[[psycopg.Notify], None] | None = None
 
     @_loses_connection
-    def open(self, on_notify: Callable[[psycopg.Notify], None]) -> None:
-        """Open both anew; ``on_notify`` is told of what arrives while a statement runs."""
+    def open(self, on_notify: Callable[[psycopg.Notify], None], connections: int = 2) -> None:
+        """Open both anew, or 1 for both purposes; ``on_notify`` is told of what arrives while a statement runs."""
         self.close()
         self._on_notify = on_notify
         self._listening = self._connect(LISTENING)
         self._listening.add_notify_handler(on_notify)
-        self._querying = self._connect(QUERYING)
+        self._querying = self._connect(QUERYING) if connections > 1 else self._listening
 
     def close(self) -> None:
         """Give both back."""
@@ -89,7 +89,8 @@ class Session:
 
     def connections(self) -> list[psycopg.Connection[Any]]:
         """Return those that are open."""
-        return [connection for connection in (self._listening, self._querying) if connection is not None]
+        both = dict.fromkeys((self._listening, self._querying))  # they may be one
+        return [connection for connection in both if connection is not None]
 
     @property
     def listening(self) -> psycopg.Connection[Any]:
@@ -115,10 +116,10 @@ class PostgresInbox:
         self._wake = wake
         self._early: list[ports.Received] = []
 
-    def connect(self) -> None:
+    def connect(self, connections: int = 2) -> None:
         """Open the session anew."""
         self._early.clear()
-        self.session.open(self._arrived_early)
+        self.session.open(self._arrived_early, connections)
 
     def _arrived_early(self, notify: psycopg.Notify) -> None:
         self._early.append(ports.Received(notify.channel, notify.payload))

@@ -1,18 +1,26 @@
 """Dispatchers under test by the name that a person gives.
 
-``reference``, ``reference-process``, ``known-bad:NAME``, ``exec:COMMAND LINE``, ``hydra-notify`` or ``hydra-notify:SCRIPT``.
+``reference``, ``known-good:NAME`` and ``known-bad:NAME``, each of which is a process of its own with ``-process`` before the
+colon or the end; ``exec:COMMAND LINE``, ``hydra-notify`` or ``hydra-notify:SCRIPT``.
 """
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from hydra_notify_sim import errors
-from hydra_notify_sim.dispatcher import core
-from hydra_notify_sim.known_bad import KNOWN_BAD
+from hydra_notify_sim.dispatcher import core, variants
+from hydra_notify_sim.known_bad import KNOWN_BAD, KnownBad
+from hydra_notify_sim.known_good import KNOWN_GOOD
 from hydra_notify_sim.targets import programs
 
 Kind = Literal["in process", "process"]
+
+REFERENCE = "reference"
+PROCESS = "-process"
+"""What makes a process of one of ours: ``reference-process``, ``known-good-process:NAME``."""
+VARIANTS: Mapping[str, Mapping[str, variants.Variant]] = {"known-good": KNOWN_GOOD, "known-bad": KNOWN_BAD}
 
 
 class UnknownDispatcherError(errors.UsageError):
@@ -44,21 +52,23 @@ def choose(name: str) -> Choice:
 
     """
     prefix, colon, rest = name.partition(":")
-    if name == "reference":
-        return Choice(name, "in process")
-    if name == "reference-process":
-        return Choice(name, "process")
-    if prefix == "known-bad" and rest in KNOWN_BAD:
-        kind: Kind = "process" if KNOWN_BAD[rest].as_process else "in process"
-        return Choice(name, kind, KNOWN_BAD[rest].dispatcher)
+    ours = prefix.removesuffix(PROCESS)
+    kind: Kind = "in process" if ours == prefix else "process"
+    if ours == REFERENCE and not colon:
+        return Choice(name, kind)
+    variant = VARIANTS.get(ours, {}).get(rest)
+    if variant is not None:
+        if isinstance(variant, KnownBad) and variant.as_process:
+            kind = "process"
+        return Choice(name, kind, variant.dispatcher)
     if prefix == programs.EXEC and colon:
         return Choice(name, "process", program=programs.from_command_line(rest))
     if prefix == programs.HYDRA_NOTIFY:
         return Choice(name, "process", program=programs.hydra_notify(rest))
     known = [
-        "reference",
-        "reference-process",
-        *(f"known-bad:{bad}" for bad in KNOWN_BAD),
+        REFERENCE,
+        REFERENCE + PROCESS,
+        *(f"{kind}:{variant}" for kind, theirs in VARIANTS.items() for variant in theirs),
         "exec:COMMAND",
         "hydra-notify[:SCRIPT]",
     ]
@@ -67,7 +77,7 @@ def choose(name: str) -> Choice:
     near = (
         near
         or difflib.get_close_matches(name, known, 1)
-        or difflib.get_close_matches(f"known-bad:{name}", known, 1)
+        or [near for kind in VARIANTS for near in difflib.get_close_matches(f"{kind}:{name}", known, 1)]
     )
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise UnknownDispatcherError(f"there is no dispatcher {name!r}.{hint} Valid: {', '.join(known)}")

@@ -37,7 +37,7 @@ def test_every_known_bad_dispatcher_is_caught_and_every_promise_has_one(tmp_path
 
 def test_one_that_breaks_nothing_survives(monkeypatch: pytest.MonkeyPatch) -> None:
     tame = known_bad.KnownBad(
-        "tame", core.Dispatcher, ("B-clear", "E-order"), "Does nothing wrong. Nobody did."
+        "tame", core.Dispatcher, "Does nothing wrong. Nobody did.", ("B-clear", "E-order")
     )
     monkeypatch.setitem(known_bad.KNOWN_BAD, "tame", tame)
     names = ["tame", "never-clears"]

@@ -16,6 +16,7 @@ from hydra_notify_sim.checks.verdicts import Judgements, Verdict
 from hydra_notify_sim.cli import ending
 from hydra_notify_sim.engine import events
 from hydra_notify_sim.known_bad import KNOWN_BAD
+from hydra_notify_sim.known_good import KNOWN_GOOD
 
 STORY = """\
 scenario: A build is announced
@@ -340,7 +341,11 @@ def test_the_dispatchers_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["dispatchers"]) == 0
     said = capsys.readouterr().out
     assert said.startswith("reference\n")
-    assert said.count("\nknown-bad:") == len(KNOWN_BAD)
+    assert (
+        said.count("\nknown-good:") == len(KNOWN_GOOD) + 1
+    )  # and the line that says what the name stands for
+    assert said.count("    as ") == len(KNOWN_GOOD)
+    assert said.count("\nknown-bad:") == len(KNOWN_BAD) + 1
     assert said.count("    breaks ") == len(KNOWN_BAD)
 
 

@@ -1,0 +1,50 @@
+"""Known-good dispatchers that read payloads in another way: of one version only, or other leniencies."""
+
+import dataclasses
+import re
+from typing import Any
+
+from hydra_notify_sim.dispatcher import core, ports
+from hydra_notify_sim.known_good.registry import known_good
+
+_LEADING_ZERO = re.compile(r"(?:^|\t)0[0-9]")
+
+
+@known_good("reads-payloads-of-2026-08", "recorder.md, payloads", payloads=("2026-08",))
+class ReadsPayloadsOf202608(core.Dispatcher):
+    """Knows the payloads of August 2026 alone, as a dispatcher does that was written before the next ones came."""
+
+    def __init__(self, **ports_and_plugins: Any) -> None:
+        super().__init__(**{**ports_and_plugins, "payloads": "2026-08"})
+
+
+@known_good("reads-payloads-of-2026-09", "recorder.md, payloads", payloads=("2026-09",))
+class ReadsPayloadsOf202609(core.Dispatcher):
+    """Knows the payloads of September 2026 alone: it was written for the present Hydra."""
+
+    def __init__(self, **ports_and_plugins: Any) -> None:
+        super().__init__(**{**ports_and_plugins, "payloads": "2026-09"})
+
+
+@known_good("reads-payloads-leniently", "P-malformed")
+class ReadsPayloadsLeniently(core.Dispatcher):
+    """Takes a payload with a tab or a line break at its end, as hydra-notify does."""
+
+    def handle(self, item: ports.Received | core.Recovered) -> None:
+        """Cut one off."""
+        if isinstance(item, ports.Received) and item.payload.endswith(("\t", "\n")):
+            item = dataclasses.replace(item, payload=item.payload[:-1])
+        super().handle(item)
+
+
+@known_good("refuses-leading-zeros", "P-malformed")
+class RefusesLeadingZeros(core.Dispatcher):
+    """Takes an id with leading zeros for a malformed one."""
+
+    def handle(self, item: ports.Received | core.Recovered) -> None:
+        """Drop and count it as malformed."""
+        if isinstance(item, ports.Received) and _LEADING_ZERO.search(item.payload):
+            core.LOG.warning("dropped a payload with a leading zero on %s", item.channel)
+            self.metrics.event_error(item.channel)
+            return
+        super().handle(item)
