@@ -23,6 +23,7 @@ MARK = "<!-- below: written by `python -m benchmarks generated` -->"
 
 CANNOT = {
     "ignores-sigterm": "needs a process and its signals; campaigns play in this process",
+    "gives-up-without-a-server": "needs a server that is stopped for a while; campaigns never stop theirs",
 }
 """Known-bad dispatchers that are not tried, with why."""
 

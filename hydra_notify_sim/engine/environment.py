@@ -18,6 +18,8 @@ class Environment:
     def __init__(self, prepared: database.Database) -> None:
         self.database = prepared
         self.connection: psycopg.Connection[Any] = prepared.connect("hydra-notify-sim harness")
+        self.stopped = False
+        """Whether the server was stopped, and nobody can connect."""
         self._free: dict[str, list[psycopg.Connection[Any]]] = {}
         """Connections that a dispatcher gave back, by the name that it had them under."""
 
@@ -43,6 +45,8 @@ class Environment:
             connection = free.pop()
             if not connection.closed:
                 return connection
+        if self.stopped:
+            raise psycopg.OperationalError("the server is stopped")
         return self.database.connect(application_name)
 
     def release(self, connection: psycopg.Connection[Any]) -> None:
@@ -68,8 +72,20 @@ class Environment:
         ours = [self.connection, *itertools.chain.from_iterable(self._free.values())]
         return {c.info.backend_pid for c in ours if not c.closed} | {self.database.control_pid}
 
+    def stop_server(self) -> None:
+        """Stop the server, and give up every connection to it."""
+        self.forget_connections()
+        self.stopped = True
+        self.database.server.shut()
+
+    def start_server(self) -> None:
+        """Start the server again, and connect to it."""
+        self.database.server.open()
+        self.stopped = False
+        self.reconnect()
+
     def forget_connections(self) -> None:
-        """Give up every connection: the server takes them away."""
+        """Close every connection."""
         for connection in itertools.chain.from_iterable(self._free.values()):
             connection.close()
         self._free.clear()

@@ -6,11 +6,13 @@ a call; what should catch it in the middle of something is played there, with ``
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from hydra_notify_sim import errors, history, simulator
 from hydra_notify_sim.engine import expectations
 from hydra_notify_sim.engine.actors import Actors
 from hydra_notify_sim.engine.events import Expectation
+from hydra_notify_sim.engine.server_faults import ServerFaults
 from hydra_notify_sim.recorders.recorder import Behaviour
 from hydra_notify_sim.scenario import points
 from hydra_notify_sim.scenario import steps as verbs
@@ -21,6 +23,15 @@ from hydra_notify_sim.targets.target import Target
 
 FINISHES = (verbs.Finish, verbs.Build, verbs.Substitute)
 """Steps that are about builds that finish."""
+WITHOUT_SERVER = (
+    verbs.Dispatcher,
+    verbs.Postgres,
+    verbs.Advance,
+    verbs.Release,
+    verbs.ExpectStep,
+    verbs.Settle,
+)
+"""Steps that are played while the server is stopped, or say themselves why they cannot be."""
 WRITES_NOTHING = (verbs.Dispatcher, verbs.Connection, verbs.Settle, verbs.ExpectStep)
 """Steps that write no rows, so that none of them waits for a lock of ours."""
 
@@ -55,14 +66,14 @@ class Player:
         target: Target,
         actors: Actors,
         behaviours: dict[str, Behaviour],
-        restart_server: Callable[[], None] | None,
+        server: ServerFaults,
     ) -> None:
         self.scenario = scenario
         self.target = target
         self.actors = actors
         self.behaviours = behaviours
         self.played = Played()
-        self._restart_server = restart_server
+        self.server = server
         self._story: Iterator[verbs.StepBase] = iter(())
         self._armed: list[tuple[Armed, int]] = []
         self._enclosing: list[tuple[Armed, int]] = []
@@ -106,10 +117,17 @@ class Player:
             self.play_steps(self.scenario.story)
         except StoryEndsHere:
             pass
-        except (StoryError, simulator.ImpossibleActionError) as error:
+        except (StoryError, simulator.ImpossibleActionError, simulator.WriteFailedError) as error:
+            if isinstance(error, simulator.WriteFailedError) and not self.server.stopped:
+                raise
             if not self._departed:
                 if isinstance(error, StoryError):
                     raise
+                if isinstance(error, simulator.WriteFailedError):
+                    raise StoryError(
+                        f"{self._where()}: the server is stopped before all rows of this step are written. Stop it later, "
+                        "or make several steps of this one."
+                    ) from error
                 raise StoryError(f"{self._where()}: {error}") from error
             # The dispatcher left the story's path, and this is where the two can no longer be reconciled.
             lost = self.played.astray if self._struck else self.played.missed
@@ -122,7 +140,8 @@ class Player:
         return self.played
 
     def end(self) -> None:
-        """Let the dispatcher settle for the last time; points that it was never held at are noted."""
+        """Let the dispatcher settle for the last time, on a server that works; note points that were never reached."""
+        self.server.mend()
         self.target.settle()
         self._armed += self._enclosing
         self._note_missed()
@@ -152,6 +171,8 @@ class Player:
         self.begun.append(step)
         if step.at is not None:
             self._arm(step)
+        if self.server.stopped and not isinstance(step, WITHOUT_SERVER):
+            raise StoryError(f"{self._where()}: the server is stopped, so there can be no '{step.verb}' here")
         if not isinstance(step, WRITES_NOTHING):
             self.target.release_rows()
         self._verbs[type(step)](step)
@@ -255,6 +276,8 @@ class Player:
         self.target.freeze()
 
     def _start(self, step: verbs.Dispatcher) -> None:
+        if self.server.stopped:
+            raise StoryError(f"{self._where()}: the server is stopped, so the dispatcher cannot start here")
         if self.target.alive:
             if self._departed:
                 return
@@ -284,6 +307,8 @@ class Player:
             raise StoryError(
                 f"{self._where()}: the dispatcher is held in the middle of an event and cannot settle here"
             )
+        if self.target.hindered:
+            raise StoryError(f"{self._where()}: {self.target.hindered}, so the dispatcher cannot settle here")
 
     def _has_settled(self, step: verbs.Settle) -> None:
         """Hold the step to what it says: a dispatcher that never settles fails it."""
@@ -296,16 +321,23 @@ class Player:
                 self.played.expectations.append(unmet)
                 return
 
-    def _postgres(self, _step: verbs.Postgres) -> None:
-        if self._restart_server is None:
-            reason = f"{self._where()}: a server that is not ours is never restarted"
-            self.played.missed.append(reason)
-            self._record(history.PointMissed(t=self._now, point="postgres restart", reason=reason))
-            raise StoryEndsHere
-        self._record(history.Fault(t=self._now, fault="postgres restart"))
-        self.target.server_closing()
-        self._restart_server()
-        self.target.server_opened()
+    # The server
+
+    def _postgres(self, step: verbs.Postgres) -> None:
+        does = {"stop": self.server.stop, "start": self.server.start, "restart": self.server.restart}
+        if (step.postgres == "start") != self.server.stopped:
+            state = "is stopped" if self.server.stopped else "is running"
+            raise StoryError(f"{self._where()}: the server {state}, so it cannot {step.postgres} here")
+        if why := self.server.cannot("stop"):
+            self._cannot_go_on(f"postgres {step.postgres}", why)
+        does[step.postgres]()
+
+    def _cannot_go_on(self, what: str, why: str) -> NoReturn:
+        """End the story here: what it asks for cannot be had, and the rest takes it for granted."""
+        reason = f"{self._where()}: {why}"
+        self.played.missed.append(reason)
+        self._record(history.PointMissed(t=self._now, point=what, reason=reason))
+        raise StoryEndsHere(reason)
 
     # Time
 

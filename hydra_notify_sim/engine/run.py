@@ -19,6 +19,7 @@ from hydra_notify_sim.engine import behaviours, events, expectations
 from hydra_notify_sim.engine.actors import Actors
 from hydra_notify_sim.engine.environment import Environment, opened
 from hydra_notify_sim.engine.play import Played, Player
+from hydra_notify_sim.engine.server_faults import ServerFaults
 from hydra_notify_sim.recorders.journal import Journal
 from hydra_notify_sim.scenario.model import Scenario
 from hydra_notify_sim.targets import registry
@@ -164,22 +165,10 @@ class Runner:
         put_away.callback(target.close)
         actors = Actors(scenario, environment.connection, target, clock, seed=self.options.seed)
         plugins = behaviours.of(scenario, actors.ids)
-
-        def restart_server() -> None:
-            environment.forget_connections()
-            environment.database.server.restart()
-            environment.reconnect()
-            target.journal.connection = environment.connection
-            actors.reconnected(environment.connection)
-
+        server = ServerFaults(environment, target, actors)
+        put_away.callback(server.mend)
         actors.set_the_scene()
-        return Stage(
-            target,
-            Player(
-                scenario, target, actors, plugins, restart_server if environment.database.server.own else None
-            ),
-            written,
-        )
+        return Stage(target, Player(scenario, target, actors, plugins, server), written)
 
     def _make_target(
         self, choice: registry.Choice, scenario: Scenario, written: history.History

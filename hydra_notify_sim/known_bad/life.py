@@ -37,6 +37,25 @@ class DoesNotScanAgain(core.Dispatcher):
         self.__dict__["scanned"] = True
 
 
+@known_bad("gives-up-without-a-server", "L-lives", "L-reconnect")
+class GivesUpWithoutAServer(core.Dispatcher):
+    """Tries to connect three times after a loss, and ends: an outage longer than that needs a person.
+
+    Retry loops with a fixed number of attempts, tried only with a server that was back at once.
+    """
+
+    def start(self) -> None:
+        """Count the attempts."""
+        try:
+            super().start()
+        except ports.ConnectionLostError as error:
+            self.__dict__["failed"] = self.__dict__.get("failed", 0) + 1
+            if self.__dict__["failed"] == 3:
+                raise RuntimeError("the database is away") from error
+            raise
+        self.__dict__["failed"] = 0
+
+
 @known_bad("waits-for-the-next-one", "L-no-stall", "B-live")
 class WaitsForTheNextOne(core.Dispatcher):
     """Sees what arrived while it was busy only when another notification follows.

@@ -17,6 +17,10 @@ States = frozenset[str]
 
 ABSENT, OPEN, DONE = (frozenset({state}) for state in ("absent", "unfinished", "finished"))
 UP, DOWN = (frozenset({state}) for state in ("running", "not running"))
+"""Of the dispatcher, and of the server."""
+
+PLAYED_WITHOUT_SERVER = (verbs.Advance, verbs.Release, verbs.ExpectStep, verbs.Repeat, verbs.Unknown)
+"""Steps that need no server; of the dispatcher's and the server's own, `_World` says what is possible."""
 
 TAKES_DEPENDENTS = frozenset(
     {
@@ -61,6 +65,7 @@ class _World:
         self._scenario = scenario
         self.found: list[Finding] = []
         self._dispatcher = DOWN
+        self._server = UP
         self._evaluated: dict[str, Path_] = {}
         """Builds that an evaluation of the story queues, and the first that does."""
         for path, step in walk(scenario.story):
@@ -80,7 +85,8 @@ class _World:
             self._play(step, (*path, index))
 
     def _play(self, step: verbs.StepBase, path: Path_) -> None:
-        before, was = dict(self._builds), self._dispatcher
+        before, was, server = dict(self._builds), self._dispatcher, self._server
+        self._needs_server(step, path)
         self._happens(step, path)
         if not step.do:
             return
@@ -93,8 +99,30 @@ class _World:
         outcome, self._dispatcher = self._dispatcher, UP
         self.play(step.do, (*path, "do"))
         self._builds = {name: states | (after[name] - before[name]) for name, states in self._builds.items()}
+        if isinstance(step, verbs.Repeat):
+            self._server = self._server | server
         if isinstance(step, verbs.Dispatcher) and step.dispatcher != "start":
             self._dispatcher = self._dispatcher | outcome
+
+    def _needs_server(self, step: verbs.StepBase, path: Path_) -> None:
+        """See that nothing is written or looked at while the server is stopped."""
+        match step:
+            case verbs.Postgres(postgres="start"):
+                if self._server == UP:
+                    self._say(
+                        (*path, "postgres"), "the server is running already; stop it first, or write restart"
+                    )
+                self._server = UP
+            case verbs.Postgres(postgres=what):
+                if self._server == DOWN:
+                    self._say(
+                        (*path, "postgres"), f"the server is stopped, so it cannot {what}; start it first"
+                    )
+                self._server = DOWN if what == "stop" else UP
+            case verbs.Dispatcher(dispatcher="crash" | "stop" | "freeze" | "thaw"):
+                pass
+            case _ if self._server == DOWN and not isinstance(step, PLAYED_WITHOUT_SERVER):
+                self._say(path, f"the server is stopped, so there can be no '{step.verb}'; start it first")
 
     def _happens(self, step: verbs.StepBase, path: Path_) -> None:
         if type(step) in _CHANGES:

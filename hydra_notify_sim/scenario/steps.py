@@ -218,9 +218,10 @@ class Connection(StepBase):
 
 
 class Postgres(StepBase):
-    """The database server restarts: every connection is lost, and for a moment none can be made."""
+    """The database server stops, starts, or does both: every connection is lost, and none can be made meanwhile."""
 
-    postgres: Literal["restart"]
+    postgres: Literal["restart", "stop", "start"]
+    """What is done to it; until it is started again nobody writes rows or sends notifications."""
 
 
 class Release(StepBase):

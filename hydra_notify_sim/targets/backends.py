@@ -44,7 +44,9 @@ class Backends:
         """Whether rows of builds are locked, and nothing else."""
 
     def others(self) -> list[int]:
-        """Return the pids of the dispatcher's backends."""
+        """Return the pids of the dispatcher's backends; a server that is stopped has none."""
+        if self._journal.connection.closed:
+            return []
         return [pid for (pid,) in self._journal.connection.execute(_OTHERS, [self._kept()])]
 
     def _kept(self) -> list[int]:

@@ -17,9 +17,12 @@ from hydra_notify_sim.recorders.recorder import Behaviour, Calls, interested
 from hydra_notify_sim.targets.clock import VirtualClock
 from hydra_notify_sim.targets.in_process_life import Life, MakeDispatcher
 from hydra_notify_sim.targets.points import Points
+from hydra_notify_sim.targets.target import SERVER_STOPPED
 
 TURNS_WITHOUT_EFFECT = 200
 """Turns in a row that neither write, call nor receive anything before the dispatcher counts as spinning."""
+TURNS_WHILE_HINDERED = 5
+"""The same while its server is of no use to it: it sees that its connections are gone, and tries to connect."""
 
 
 class InProcessTarget:
@@ -47,6 +50,7 @@ class InProcessTarget:
         self.metrics = counters or metrics.Metrics()
         self.points = Points(journal)
         self.calls = Calls(journal)
+        self.hindered = ""
         self.on_hold: Callable[[str], None] = lambda _plugin: None
         self._life: Life | None = None
         self._lives = 0
@@ -135,6 +139,8 @@ class InProcessTarget:
 
     def server_closing(self) -> None:
         """Cut the connections: the server goes away."""
+        self.hindered = SERVER_STOPPED
+        self.journal.blind = True
         if self._life is not None:
             self._life.cut()
             self._life.was_up = False
@@ -142,6 +148,8 @@ class InProcessTarget:
 
     def server_opened(self) -> None:
         """Let the dispatcher connect again."""
+        self.hindered = ""
+        self.journal.blind = False
         self.journal.changed()
         self.journal.observe()
         if self._life is not None:
@@ -202,7 +210,7 @@ class InProcessTarget:
     def _drive(self, life: Life) -> None:
         life.driving = True
         try:
-            spinning = self._take_turns(life)
+            spinning = self._take_turns(life, TURNS_WHILE_HINDERED if self.hindered else TURNS_WITHOUT_EFFECT)
         except ports.ProcessGone:
             life.session.close()
             if self.failure is not None:
@@ -220,9 +228,11 @@ class InProcessTarget:
         if life.dispatcher.stopping:
             self._stopped(life)
             return
-        self._settled(life, spinning)
+        if not self.hindered:
+            self._settled(life, spinning)
 
-    def _take_turns(self, life: Life) -> bool:
+    def _take_turns(self, life: Life, most: int) -> bool:
+        """Take turns until it rests; return whether it took that many in a row that did nothing."""
         idle_turns = 0
         dispatcher = life.dispatcher
         while not dispatcher.stopping:
@@ -242,7 +252,7 @@ class InProcessTarget:
                 dispatcher.wake()
             progress = (life.effects, len(dispatcher.waiting)) != before
             idle_turns = 0 if progress else idle_turns + 1
-            if idle_turns > TURNS_WITHOUT_EFFECT:
+            if idle_turns > most:
                 return True
         return False
 

@@ -30,18 +30,21 @@ from hydra_notify_sim.targets.child import Child
 from hydra_notify_sim.targets.guard import GUARD
 from hydra_notify_sim.targets.parking import Parking
 from hydra_notify_sim.targets.points import Points
-from hydra_notify_sim.targets.process_calls import AskedToStop, CallHandler, LifeGone
+from hydra_notify_sim.targets.process_calls import AskedToStop, CallHandler, Hindered, LifeGone
 from hydra_notify_sim.targets.process_clock import ProcessClock
 from hydra_notify_sim.targets.process_life import Life
 from hydra_notify_sim.targets.programs import Program
 from hydra_notify_sim.targets.sentinels import Sentinels
 from hydra_notify_sim.targets.settling import Settling
 from hydra_notify_sim.targets.silence import Silence
+from hydra_notify_sim.targets.target import SERVER_STOPPED
 
 START_DEADLINE = 30.0
 """Seconds from the start of the process until its recorders have said hello."""
 STOP_DEADLINE = 15.0
 """Seconds without a call in which it must have ended after SIGTERM (L-stop)."""
+HINDERED_SECONDS = 0.2
+"""Seconds without a call after which a dispatcher whose server is of no use to it is left alone."""
 TICK = 0.02
 """Seconds between two looks at whether the process lives, where nothing else tells."""
 
@@ -90,6 +93,7 @@ class ProcessTarget:
         self.points = Points(journal)
         self.points.cannot.update(CANNOT)
         self.calls = Calls(journal)
+        self.hindered = ""
         self.on_hold: Callable[[str], None] = lambda _plugin: None
         self.sentinels = Sentinels(journal)
         self.silence = Silence(journal, payloads)
@@ -234,12 +238,16 @@ class ProcessTarget:
     def server_closing(self) -> None:
         """Note that the server takes all connections away; whoever closes it does so now."""
         self.backends.close()
+        self.hindered = SERVER_STOPPED
+        self.journal.blind = True
         if self._life is not None:
             self._lost(self._life)
             self.record(history.Disconnected(t=self.now, life=self._life.number, server_closed=True))
 
     def server_opened(self) -> None:
         """Let the dispatcher find the server again; the journal has a new connection by now."""
+        self.hindered = ""
+        self.journal.blind = False
         self._observe()
         if self._life is not None:
             self.record(history.ServerOpened(t=self.now))
@@ -264,9 +272,19 @@ class ProcessTarget:
             if life.stopping:
                 self._await_end(life)
                 return
+            if self.hindered:
+                self._serve_while_hindered(life)
+                return
             if life.fails_unseen:
                 self._handler.before_store_without_call(life)
             Settling(self, life).settle(kick=kick)
+
+    def _serve_while_hindered(self, life: Life) -> None:
+        """Handle the calls that come, until none has come for a moment."""
+        quiet_since = time.monotonic()
+        while time.monotonic() - quiet_since < HINDERED_SECONDS * self.patience:
+            if self._serve(life, TICK):
+                quiet_since = time.monotonic()
 
     def move_time(self, seconds: float) -> None:
         """Move the history's clock on, and let the dispatcher have the tasks that are due by then.
@@ -287,9 +305,13 @@ class ProcessTarget:
         self._observe()
         began = self.now
         with self.clock.running():
-            self.parking.release(until=math.inf)
+            if not self.journal.blind:
+                self.parking.release(until=math.inf)
             with self._driving(life):
-                Settling(self, life).wait_out(seconds)
+                if self.hindered:
+                    self.serve_for(life, seconds)
+                else:
+                    Settling(self, life).wait_out(seconds)
         self._observe()
         self.record(history.TimeMoved(t=self.now, seconds=self.now - began))
 
@@ -326,8 +348,15 @@ class ProcessTarget:
         Raises:
             LifeGone: the process has ended.
             AskedToStop: it was asked to stop meanwhile: it will not settle, and its end is to be waited for.
+            Hindered: something keeps it from settling since that call.
 
         """
+        arrived = self._serve(life, seconds)
+        if self.hindered:
+            raise Hindered
+        return arrived
+
+    def _serve(self, life: Life, seconds: float) -> bool:
         if life.stopping and not life.ending:
             raise AskedToStop
         arrived = self.exchange.pump(min(seconds, TICK))
@@ -339,9 +368,15 @@ class ProcessTarget:
             self._handler.handle(life, self.exchange.take())
         return arrived
 
+    def serve_for(self, life: Life, seconds: float) -> None:
+        """Handle the calls that come in so many seconds."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self._serve(life, left)
+
     def park_what_failed(self) -> None:
         """Put off the task of a failure as soon as it is there, or what real time passes may make it due."""
-        if self.parking.expects and not (self.clock.is_running or self.backends.holds):
+        if self.parking.expects and not (self.clock.is_running or self.backends.holds or self.journal.blind):
             self.parking.park()
 
     def record(self, record: history.AnyRecord) -> None:
@@ -364,7 +399,10 @@ class ProcessTarget:
         life.driving = True
         try:
             try:
-                yield
+                try:
+                    yield
+                except Hindered:
+                    self._serve_while_hindered(life)
             except AskedToStop:
                 self._await_end(life)
         except LifeGone:
@@ -401,7 +439,7 @@ class ProcessTarget:
         quiet_since = time.monotonic()
         in_time = True
         while not life.child.exited:
-            if self.pump(life, TICK):
+            if self._serve(life, TICK):
                 quiet_since = time.monotonic()
             elif time.monotonic() - quiet_since > STOP_DEADLINE * self.patience:
                 in_time = False

@@ -28,6 +28,10 @@ class AskedToStop(Exception):  # noqa: N818  # likewise
     """The life that was being served was asked to stop: it will not settle."""
 
 
+class Hindered(Exception):  # noqa: N818  # likewise
+    """The life that was being served cannot be expected to settle any more, such as without a server."""
+
+
 class CallHandler:
     """Handles the calls of one target, one at a time."""
 

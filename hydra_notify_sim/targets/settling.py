@@ -89,9 +89,9 @@ class Settling:
         """Let real time pass; then wait, in silence still, for what has fallen due and is not run."""
         target, life = self._target, self._life
         self._confirmed()  # It has seen when its tasks are due; from here on nothing is sent.
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
-            target.pump(life, left)
+        target.serve_for(life, seconds)
+        if target.hindered:
+            return
         self._quiet_since = time.monotonic()
         while self._due():
             target.pump(life, TICK)

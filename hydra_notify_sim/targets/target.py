@@ -7,6 +7,9 @@ from hydra_notify_sim.recorders.journal import Journal
 from hydra_notify_sim.recorders.recorder import Behaviour
 from hydra_notify_sim.targets.points import Points
 
+SERVER_STOPPED = "the server is stopped"
+"""Why a dispatcher is hindered whose server was stopped."""
+
 
 class Clock(Protocol):
     """The clock of a run: virtual where the dispatcher lives in this process."""
@@ -25,6 +28,8 @@ class Target(Protocol):
     """Whether it can be held at every numbered point, and its counters read."""
     journal: Journal
     points: Points
+    hindered: str
+    """Why it cannot be expected to settle now, such as a stopped server; empty if nothing keeps it from that."""
     on_hold: Callable[[str], None]
     """Called with a plugin's name when its call is held; returns when the plugin is released."""
 
@@ -66,7 +71,7 @@ class Target(Protocol):
         """Cut its connections; with ``reply_lost`` the commit it is about to make is applied and its answer lost."""
 
     def server_closing(self) -> None:
-        """Say that the server shuts now and takes all connections with it."""
+        """Say that the server shuts now and takes all connections with it: it is hindered, the journal blind."""
 
     def server_opened(self) -> None:
         """Say that the server lets the dispatcher in again."""
@@ -75,7 +80,10 @@ class Target(Protocol):
         """Give back what the harness holds in the database to hold the dispatcher at a point: others will write now."""
 
     def settle(self) -> None:
-        """Let it work until it has settled, and record that; does nothing while it is held or not alive."""
+        """Let it work until it has settled, and record that; does nothing while it is held or not alive.
+
+        While it is hindered it is given the chance to do what it can, and nothing is recorded of whether it settled.
+        """
 
     def move_time(self, seconds: float) -> None:
         """Move the clock on and record it; nothing is played."""

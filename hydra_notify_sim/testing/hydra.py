@@ -27,6 +27,7 @@ from hydra_notify_sim.testing.actions import Actions
 from hydra_notify_sim.testing.comparisons import Call, StoredRetry
 from hydra_notify_sim.testing.dispatcher import At, Dispatcher
 from hydra_notify_sim.testing.handles import Build, Evaluation, Plugin, plugin_name
+from hydra_notify_sim.testing.server import DatabaseServer
 from hydra_notify_sim.testing.words import made, read
 
 __tracebackhide__ = True
@@ -109,13 +110,15 @@ class Hydra(Actions):
         self._judged_at = -1
         self.dispatcher = Dispatcher(self)
         """The dispatcher under test: ``start``, ``stop``, ``crash``, ``restart``, ``lose_connection``."""
+        self.server = DatabaseServer(self)
+        """The database server: ``stop``, ``start``, ``restart``."""
 
     def begin(self) -> None:
         """Play the scenario that the test begins with, if there is one; done before the test's function is called."""
         story, self._first = self._first, ()
         if story:
             self.dispatcher.begun = True
-        with suppress(StoryEndsHere):  # `judged` says why it could not go on
+        with suppress(verdict.NotExercisedError):  # `judged` says why it could not go on
             for step in story:
                 self.play(step)
 
@@ -447,6 +450,8 @@ class Hydra(Actions):
         try:
             self._feed.play(step, may_be_held=any(plugin.holds for plugin in self._given.plugins.values()))
             self._pass_on_what_the_test_said()
+        except StoryEndsHere as ended:
+            raise verdict.NotExercisedError(str(ended)) from None
         except errors.UsageError as error:
             raise error.with_traceback(
                 None

@@ -12,6 +12,10 @@ class PromiseBrokenError(AssertionError):
     """A promise was broken, or one that was to be broken was not; the message is the story."""
 
 
+class NotExercisedError(AssertionError):
+    """An action of the test could not be done here, so what the test is about did not happen; the message says why."""
+
+
 def broken(event: events.ScenarioFinished) -> list[str]:
     """Return the ids of the promises that were broken."""
     return [one.promise for one in event.judgements.verdicts if one.verdict == "violated"]

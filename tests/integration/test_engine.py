@@ -248,3 +248,37 @@ def test_a_server_that_goes_away_is_the_environment_s_fault(environment: Environ
     event = runner.play(loaded)
     assert isinstance(event, events.ScenarioFailed)
     assert getattr(event.error, "exit_code", None) == 3
+
+
+@pytest.mark.parametrize("dispatcher", ["reference", "reference-process"])
+def test_a_story_ends_on_a_server_that_works_and_the_next_one_begins_on_one(
+    tell: Tell, dispatcher: str
+) -> None:
+    finished = tell("  - dispatcher: start\n  - mark_only: iso\n  - postgres: stop\n", dispatcher=dispatcher)
+    assert [record.fault for record in finished.history if isinstance(record, history.Fault)] == [
+        "postgres stop",
+        "postgres start",
+    ]
+    assert kinds(finished)[-1] == "Settled"
+    assert tell("  - dispatcher: start\n  - build: iso\n", dispatcher=dispatcher).passed
+
+
+def test_a_dispatcher_that_gives_up_while_the_server_is_stopped_is_a_finding(tell: Tell) -> None:
+    finished = tell(
+        "  - dispatcher: start\n  - postgres: stop\n  - advance: 1m\n  - postgres: start\n",
+        dispatcher="known-bad:gives-up-without-a-server",
+    )
+    assert [v.promise for v in finished.judgements.verdicts if v.verdict == "violated"] == [
+        "L-lives",
+        "L-reconnect",
+    ]
+
+
+def test_a_story_that_writes_rows_without_a_server_says_so(tell: Tell) -> None:
+    with pytest.raises(StoryError, match="the server is stopped"):
+        tell("""
+  - dispatcher: start
+  - build: [iso, hello]
+    at: {inside_call: github}
+    do: [postgres: stop]
+""")

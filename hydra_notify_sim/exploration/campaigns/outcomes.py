@@ -83,6 +83,6 @@ def _name(step: StepBase) -> str:
         case verbs.Connection():
             return "connection lost" + (", reply lost" if step.reply_lost else "")
         case verbs.Postgres():
-            return "postgres restart"
+            return f"postgres {step.postgres}"
         case _:
             return step.verb

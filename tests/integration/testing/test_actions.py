@@ -301,3 +301,15 @@ def test_a_dispatcher_that_is_a_process_calls_the_tests_own_plugin(hydra: Hydra)
     hydra.dispatcher.start()
     assert hydra.calls(plugin) == [call.build_finished(iso, status="succeeded")]
     assert chat.told == [("nixpkgs", "trunk", "iso", "0")]
+
+
+def test_the_server_is_stopped_and_comes_back(hydra: Hydra) -> None:
+    chat = hydra.install(hydra.plugin("chat", hooks=["build_finished"]))
+    iso = hydra.queue("iso")
+    hydra.mark_only(iso)
+    hydra.server.stop()
+    with pytest.raises(UsageError, match="the server is stopped, so there can be no 'evaluate' here"):
+        hydra.queue("hello")
+    hydra.advance(minutes=10)
+    hydra.server.start()
+    assert hydra.calls(chat) == [call.build_finished(iso)]

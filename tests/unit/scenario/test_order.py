@@ -28,6 +28,12 @@ IMPOSSIBLE = [
     ("  - build: many.2\n  - build: many\n", 9, 12, "many.2 is finished already"),
     ("  - dispatcher: start\n  - build: iso\n    at: before_clear\n    do: [dispatcher: crash]\n  - dispatcher: stop\n", 12, 17, "cannot stop"),
     ("  - dispatcher: start\n  - build: iso\n    at: before_clear\n    do: [dispatcher: start]\n", 11, 22, "running already"),
+    ("  - postgres: start\n", 8, 15, "the server is running already"),
+    ("  - postgres: stop\n  - postgres: restart\n", 9, 15, "the server is stopped, so it cannot restart"),
+    ("  - postgres: stop\n  - build: iso\n", 9, 5, "the server is stopped, so there can be no 'build'"),
+    ("  - postgres: stop\n  - dispatcher: start\n", 9, 5, "there can be no 'dispatcher'"),
+    ("  - dispatcher: start\n  - postgres: stop\n  - connection: lost\n", 10, 5, "can be no 'connection'"),
+    ("  - dispatcher: start\n  - build: iso\n    at: before_clear\n    do: [postgres: stop]\n  - settle\n", 12, 5, "can be no 'settle'"),
 ]  # fmt: skip
 
 POSSIBLE = [
@@ -46,6 +52,8 @@ POSSIBLE = [
     "  - dispatcher: start\n    plugins: [slow]\n  - build: iso\n  - release: slow\n",
     "  - bump: [iso, old]\n  - mark_only: iso\n  - substitute: kernel\n",
     "  - dispatcher: start\n  - connection: lost\n    reply_lost: true\n  - postgres: restart\n",
+    "  - dispatcher: start\n  - postgres: stop\n  - advance: 10m\n  - dispatcher: stop\n  - postgres: start\n  - build: iso\n",
+    "  - dispatcher: start\n  - build: iso\n    at: before_clear\n    do: [postgres: stop]\n  - postgres: start\n  - settle\n",
     "  - insert: {task: {plugin: gone, channel: build_finished, payload: [iso]}}\n  - expect: {retries: [{plugin: gone}]}\n",
     "  - evaluate: {name: e1, unchanged: false}\n  - notify: {channel: eval_added, payload: [t, jobset, e1]}\n",
     '  - notify: {channel: build_finished, payload: "{iso}\\t", times: 3, in: same transaction}\n',
