@@ -14,6 +14,7 @@ COMMANDS = {
     "check": "Judge saved histories again, without a database.",
     "explore": "Play generated scenarios, or every fault at every point of written ones.",
     "capture": "Record a live Hydra from outside, or make a story of what was recorded.",
+    "doctor": "Say what is wrong with the notifications of a live Hydra, from its database.",
     "explain": "Print a promise or a quirk: its text, why it exists, what exercises it.",
     "dispatchers": "List the dispatchers that scenarios can be played against.",
     "dispatch": "Run the reference dispatcher on a Hydra database.",

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from hydra_notify_sim import __version__, errors, history, scenario
-from hydra_notify_sim.cli import ending, files, interruption, options
+from hydra_notify_sim.cli import ending, files, interruption, options, times
 from hydra_notify_sim.contract import channels
 from hydra_notify_sim.exploration.capture import recording, tap
 from hydra_notify_sim.exploration.capture import story as tales
@@ -87,8 +87,8 @@ def command(*, overwrite: bool, **given: Any) -> int:
     return record(
         given["dsn"],
         given["out"],
-        interval=_seconds("--interval", given["interval"]),
-        length=_seconds("--for", given["length"]) if given["length"] is not None else None,
+        interval=times.seconds("--interval", given["interval"]),
+        length=times.seconds("--for", given["length"]) if given["length"] is not None else None,
         payloads=given["payloads"],
         overwrite=overwrite,
     )
@@ -187,16 +187,6 @@ def _recorded(counts: Counter[str], seconds: float, out: Path) -> str:
         f"Recorded {words.plural(counts['heard'], 'notification')}, {words.plural(counts['seen'], 'change')} of builds and "
         f"{words.plural(counts['changed'], 'change')} of marks and tasks in {words.duration(seconds)}{gaps}: {out}"
     )
-
-
-def _seconds(option: str, text: str) -> float:
-    try:
-        seconds = scenario.parse_duration(text)
-    except ValueError as error:
-        raise errors.UsageError(f"{option} {text}: write a duration such as 0.5s, 90s or 10m.") from error
-    if seconds <= 0:
-        raise errors.UsageError(f"{option} {text}: that is no time at all.")
-    return seconds
 
 
 # The story

@@ -7,6 +7,13 @@ from psycopg import conninfo
 
 from hydra_notify_sim.errors import EnvironmentFailedError, UsageError
 
+_READ_ONLY = "-c default_transaction_read_only=on"
+_PATIENCE = {
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
 _WITHIN = 10
 """Seconds that a connection may take, unless the DSN says otherwise."""
 
@@ -45,3 +52,38 @@ def connect(dsn: str, name: str, application_name: str) -> psycopg.Connection[tu
             f"Database {name!r} cannot be reached: {said}. "
             f"Is the server running, and are host, port, user and password right?"
         ) from None  # psycopg's error holds on to the connection string
+
+
+def read_only(dsn: str) -> tuple[str, str]:
+    """Return the DSN of connections that cannot write, and the name of the database.
+
+    A connection with it counts as lost after half a minute of silence from a server that was asked something.
+
+    Raises UsageError as `check_dsn` does.
+    """
+    given = check_dsn(dsn)
+    options = f"{given.get('options') or ''} {_READ_ONLY}".strip()
+    patience = {name: value for name, value in _PATIENCE.items() if name not in given}
+    name = str(given.get("dbname") or given.get("user") or "the default")
+    return conninfo.make_conninfo(dsn, options=options, **patience), name
+
+
+def unreadable(name: str, error: psycopg.Error, more_tables: str = "") -> EnvironmentFailedError:
+    """Return the error that says why Hydra's tables in the database `name` cannot be read, and what to do."""
+    said = first_line(error)
+    if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
+        return EnvironmentFailedError(
+            f"Database {name!r} is none of Hydra's, or of an old one: {said}. Name the database that hydra-server "
+            "uses, and run hydra-init on it if it is new or old."
+        )
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        tables = ", ".join(filter(None, ("builds, jobsets, taskretries", more_tables)))
+        return EnvironmentFailedError(
+            f"Database {name!r} does not let this user read: {said}. GRANT SELECT ON {tables} TO the user."
+        )
+    return EnvironmentFailedError(f"Database {name!r} cannot be read: {said}.")
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says, its kind if it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

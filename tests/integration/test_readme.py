@@ -81,7 +81,7 @@ def test_the_test_passes_with_the_plugin_of_the_example(pytester: pytest.Pyteste
 
 def test_every_command_of_the_table_exists(capsys: pytest.CaptureFixture[str]) -> None:
     named = re.findall(r"^\| `hydra-notify-sim (\w+)", README, flags=re.MULTILINE)
-    assert len(named) == 10
+    assert len(named) == 11
     for name in named:
         assert main([name, "--help"]) == 0
         assert f"hydra-notify-sim {name}" in capsys.readouterr().out

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import psycopg
-from psycopg import conninfo, sql
+from psycopg import sql
 
 from hydra_notify_sim import errors, history
 from hydra_notify_sim.checks import events
@@ -19,7 +19,6 @@ from hydra_notify_sim.database import connections
 from hydra_notify_sim.exploration.capture.rows import WATCHED, Rows
 
 APPLICATION = "hydra-notify-sim capture (read-only)"
-READ_ONLY = "-c default_transaction_read_only=on"
 
 OF_ROWS = ("builds_restarted", "builds_cancelled", "builds_deleted")
 """Channels that say, without saying which, that rows of builds have changed (docs/reference/hydra.md, section 4)."""
@@ -32,20 +31,8 @@ REST = 9.0
 """How many times longer than a look the rest after it is."""
 DELAYS = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
 """Seconds before each attempt to connect again; the last one repeats."""
-_PATIENCE = {
-    "keepalives_idle": 15,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 30_000,
-}
-"""After half a minute of silence from a server that was asked something, the connection counts as lost."""
-
 Write = Callable[[Sequence[history.AnyRecord]], None]
 Say = Callable[[str], None]
-
-
-class NotRecordableError(errors.EnvironmentFailedError):
-    """The database is none of Hydra's, or does not let this user read its tables."""
 
 
 class Tap:
@@ -67,7 +54,7 @@ class Tap:
             UsageError: the DSN is none.
 
         """
-        self._dsn, self.database = _read_only(dsn)
+        self._dsn, self.database = connections.read_only(dsn)
         self._write = write
         self._say = say
         self._interval = interval
@@ -101,7 +88,7 @@ class Tap:
         try:
             self._write(self._begin())
         except psycopg.Error as error:
-            raise NotRecordableError(_unreadable(self.database, error)) from None
+            raise connections.unreadable(self.database, error) from None
 
     def run(self, ended: Callable[[], bool]) -> None:
         """Record until ``ended``; a lost connection is made again, and the gap recorded."""
@@ -109,13 +96,15 @@ class Tap:
             try:
                 self._turn()
             except psycopg.Error as error:
-                if not self._lost(_first_line(error), ended):
+                if not self._lost(connections.first_line(error), ended):
                     return
         try:
             self._hear(0.0)
             self._look()
         except psycopg.Error as error:
-            self._write([history.Gap(t=self._clock(), since=self._drained, reason=_first_line(error))])
+            self._write(
+                [history.Gap(t=self._clock(), since=self._drained, reason=connections.first_line(error))]
+            )
 
     def close(self) -> None:
         """Give the connection back."""
@@ -217,7 +206,7 @@ class Tap:
                 self._connection = connections.connect(self._dsn, self.database, APPLICATION)
                 found = self._begin()
             except (psycopg.Error, errors.EnvironmentFailedError) as error:
-                said = _first_line(error)
+                said = connections.first_line(error)
                 if said != reason:
                     self._say(f"Not yet: {said}")
                 reason = said
@@ -240,31 +229,3 @@ class Tap:
         if self._connection is None:
             raise psycopg.OperationalError("not connected")
         return self._connection
-
-
-def _read_only(dsn: str) -> tuple[str, str]:
-    """Return the DSN of a connection that cannot write, and the name of its database."""
-    given = connections.check_dsn(dsn)
-    options = f"{given.get('options') or ''} {READ_ONLY}".strip()
-    patience = {name: value for name, value in _PATIENCE.items() if name not in given}
-    name = str(given.get("dbname") or given.get("user") or "the default")
-    return conninfo.make_conninfo(dsn, options=options, **patience), name
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def _unreadable(database: str, error: psycopg.Error) -> str:
-    said = _first_line(error)
-    if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
-        return (
-            f"Database {database!r} is none of Hydra's, or of an old one: {said}. Name the database that hydra-server "
-            "uses, and run hydra-init on it if it is new or old."
-        )
-    if isinstance(error, psycopg.errors.InsufficientPrivilege):
-        return (
-            f"Database {database!r} does not let this user read: {said}. "
-            "GRANT SELECT ON builds, jobsets, taskretries TO the user."
-        )
-    return f"Database {database!r} cannot be recorded: {said}."
