@@ -9,6 +9,8 @@ from hydra_notify_sim.checks.world import Key, World, row_id
 from hydra_notify_sim.contract import channels
 
 LAST_ATTEMPT = 102
+DUE_TOLERANCE = (-1.0, 2.0)
+"""Seconds by which a due time may be off (R-backoff): a dispatcher counts whole seconds."""
 PARKED = 10 * 365 * 86_400.0
 """Seconds from now beyond which a task counts as parked never to be due (R-poison)."""
 
@@ -173,12 +175,13 @@ class Retries:
         # Without a call (a row was missing) the failure lies between the last observation and this one.
         record, earliest = failures.pop(0) if failures else (-1, self._observed_at)
         delay = 2 ** min(10, max(0, task.attempts))
-        if not earliest + delay - 1 <= task.due <= self.world.now + delay + 2:
+        early, late = DUE_TOLERANCE
+        if not earliest + delay + early <= task.due <= self.world.now + delay + late:
             counted = task.due - (earliest if record >= 0 else self.world.now)
             self.findings.violate(
                 "R-backoff",
                 f"after failed attempt {task.attempts}, {self.world.event(event)} for {task.plugin} should be due {delay} s later "
-                f"(from {delay - 1} to {delay + 2}); it is due after {counted:.0f} s.",
+                f"(from {delay + early:.0f} to {delay + late:.0f}); it is due after {counted:.0f} s.",
                 [record, number],
             )
 
@@ -215,8 +218,8 @@ class Retries:
     def _vanished(self, number: int, task: history.Task, event: channels.Event, *, inserted: bool) -> None:
         what = self.world.event(event)
         if isinstance(event, channels.BuildFinished) and event.build in self.world.unfinished:
+            self.findings.exercise("B-unfinished", number)
             if event.dependents:
-                self.findings.exercise("B-unfinished", number)
                 self.findings.violate(
                     "B-unfinished",
                     f"{self.world.build(event.build)} is unfinished, and the task of {task.plugin} names other builds: it should be put off; "

@@ -13,6 +13,7 @@ from hydra_notify_sim.engine import events
 from hydra_notify_sim.engine.run import Loaded, Options
 from hydra_notify_sim.known_bad import KNOWN_BAD, KnownBad
 from hydra_notify_sim.scenario import steps as verbs
+from hydra_notify_sim.scenario.durations import UNTIL_DUE
 from hydra_notify_sim.scenario.model import Scenario
 
 CONTROL = "reference"
@@ -197,6 +198,9 @@ def is_costly(scenario: Scenario) -> bool:
     return (
         scenario.given.dispatcher == "process"
         or restarts_the_server(scenario.story)
-        or any(isinstance(step, verbs.Advance) and step.advance > LONG for step in scenario.story)
+        or any(
+            isinstance(step, verbs.Advance) and step.advance != UNTIL_DUE and step.advance > LONG
+            for step in scenario.story
+        )
         or any(build.copies > MANY for build in scenario.given.builds.values())
     )

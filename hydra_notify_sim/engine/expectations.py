@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from hydra_notify_sim import checks, history
+from hydra_notify_sim.checks.retries import DUE_TOLERANCE, PARKED
 from hydra_notify_sim.checks.verdicts import Allowed
 from hydra_notify_sim.contract import statuses
 from hydra_notify_sim.engine.events import Expectation
 from hydra_notify_sim.scenario import expect as wanted
-
-DUE_TOLERANCE = (-1.0, 2.0)
-"""Seconds by which a task's due time may differ (R-backoff)."""
 
 DEPENDENTS_TOLD = 8
 """Names of dependents in a message about one call; of further ones the number is told."""
@@ -193,7 +191,10 @@ def _tell(call: Seen, moment: Moment) -> str:
 
 
 def _retries(wishes: Sequence[wanted.Retry], moment: Moment) -> tuple[str, str]:
-    left = list(moment.tasks)
+    waiting = [
+        task for task in moment.tasks if task.due <= moment.now + PARKED
+    ]  # or it was parked (R-poison)
+    left = list(waiting)
     for wish in wishes:
         match = next((task for task in left if _is_task(task, wish, moment)), None)
         if match is None:
@@ -204,7 +205,7 @@ def _retries(wishes: Sequence[wanted.Retry], moment: Moment) -> tuple[str, str]:
             return _retries_text(wishes), ""
     found = ", ".join(
         f"{task.plugin} {task.channel} {task.payload!r} attempts {task.attempts} due in {task.due - moment.now:.0f} s"
-        for task in moment.tasks
+        for task in waiting
     )
     return _retries_text(wishes), found or "no task is stored"
 

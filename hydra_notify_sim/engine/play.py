@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from hydra_notify_sim import errors, history, simulator
+from hydra_notify_sim.checks.retries import PARKED
 from hydra_notify_sim.engine import expectations
 from hydra_notify_sim.engine.actors import Actors
 from hydra_notify_sim.engine.events import Expectation
@@ -16,11 +17,14 @@ from hydra_notify_sim.engine.server_faults import ServerFaults
 from hydra_notify_sim.recorders.recorder import Behaviour
 from hydra_notify_sim.scenario import points
 from hydra_notify_sim.scenario import steps as verbs
+from hydra_notify_sim.scenario.durations import UNTIL_DUE
 from hydra_notify_sim.scenario.expect import Expect
 from hydra_notify_sim.scenario.model import Scenario
 from hydra_notify_sim.targets.points import Armed
 from hydra_notify_sim.targets.target import Target
 
+SAME_SECOND = 1.0
+"""Seconds in which tasks count as due at the same time."""
 FINISHES = (verbs.Finish, verbs.Build, verbs.Substitute)
 """Steps that are about builds that finish."""
 WITHOUT_SERVER = (
@@ -347,9 +351,10 @@ class Player:
 
     def _advance(self, step: verbs.Advance) -> None:
         """Move time on, from one due task to the next."""
-        end = self._now + step.advance
+        span = self._until_due(step) if step.advance == UNTIL_DUE else step.advance
+        end = self._now + span
         if step.real_time:
-            self.target.wait_out(step.advance)
+            self.target.wait_out(span)
         while self.target.alive and not self.target.inside:
             due = self.target.next_due()
             if due is None or due > end:
@@ -361,6 +366,19 @@ class Player:
                 break
         if end > self._now:
             self.target.move_time(end - self._now)
+
+    def _until_due(self, step: verbs.Advance) -> float:
+        """Return the seconds until the next stored task is due; the step fails where none is."""
+        self.target.next_due()  # looks at the rows
+        dues = [task.due for task in self.target.journal.tasks if task.due <= self._now + PARKED]
+        if not dues:
+            unmet = Expectation(
+                "a stored task is due", met=False, found="no task is stored that will be due", line=step.line
+            )
+            self.played.expectations.append(unmet)
+            return 0.0
+        # A dispatcher counts whole seconds: what failed together may be due in two of them.
+        return max(0.0, *(due - self._now for due in dues if due <= min(dues) + SAME_SECOND))
 
     def _insert(self, step: verbs.Insert) -> None:
         self.actors.insert(step.insert)

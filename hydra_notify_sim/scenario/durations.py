@@ -2,7 +2,7 @@
 
 import math
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -66,17 +66,40 @@ def _serialize(value: float) -> Any:
     return format_duration(value)
 
 
+_SECONDS: dict[str, Any] = {"type": "number", "minimum": 0, "maximum": LONGEST}
+_WITH_UNIT: dict[str, Any] = {"type": "string", "pattern": PATTERN}
+
 Duration = Annotated[
     float,
     BeforeValidator(parse_duration),
     PlainSerializer(_serialize),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "number", "minimum": 0, "maximum": LONGEST},
-                {"type": "string", "pattern": PATTERN},
-            ]
-        }
-    ),
+    WithJsonSchema({"anyOf": [_SECONDS, _WITH_UNIT]}),
 ]
 """Seconds, as a float."""
+
+UntilDue = Literal["until due"]
+UNTIL_DUE: UntilDue = "until due"
+
+
+def parse_span(value: object) -> float | UntilDue:
+    """Return seconds, or ``until due`` as it stands.
+
+    Raises:
+        PydanticCustomError: it is neither.
+
+    """
+    if value == UNTIL_DUE:
+        return UNTIL_DUE
+    try:
+        return parse_duration(value)
+    except PydanticCustomError as error:
+        raise PydanticCustomError("span", "{told}; or `until due`", {"told": error.message()}) from None
+
+
+Span = Annotated[
+    float | UntilDue,
+    BeforeValidator(parse_span),
+    PlainSerializer(lambda value: value if value == UNTIL_DUE else format_duration(value)),
+    WithJsonSchema({"anyOf": [{"const": UNTIL_DUE}, _SECONDS, _WITH_UNIT]}),
+]
+"""Seconds, or until the next stored task is due."""

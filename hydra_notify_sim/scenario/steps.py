@@ -19,7 +19,7 @@ from typing_extensions import TypeAliasType
 
 from hydra_notify_sim.contract import statuses
 from hydra_notify_sim.scenario.base import Entry, as_list, as_written, at_least_one, shown
-from hydra_notify_sim.scenario.durations import Duration
+from hydra_notify_sim.scenario.durations import Span
 from hydra_notify_sim.scenario.expect import Expect
 from hydra_notify_sim.scenario.parts import (
     DeletedRow,
@@ -233,8 +233,8 @@ class Release(StepBase):
 class Advance(StepBase):
     """Time passes; what falls due on the way is played in its order."""
 
-    advance: Duration
-    """Seconds."""
+    advance: Span
+    """Seconds, or `until due`: until the next stored task is due, and those that are due in the same second."""
     real_time: bool = Field(default=False, strict=True)
     """Wait it out in real time and send nothing meanwhile: what falls due has to be run without being told."""
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from hydra_notify_sim import errors
 from hydra_notify_sim.scenario import steps as verbs
+from hydra_notify_sim.scenario.durations import UNTIL_DUE, UntilDue
 from hydra_notify_sim.testing.handles import Build, Evaluation
 from hydra_notify_sim.testing.words import made
 
@@ -100,9 +101,16 @@ class Actions(ABC):
 
     # Time
 
-    def advance(self, seconds: float = 0, *, minutes: float = 0, hours: float = 0) -> None:
-        """Let simulated time pass; what falls due on the way is done in its order."""
-        self.play(made(verbs.Advance, advance=seconds + 60 * minutes + 3600 * hours))
+    def advance(self, seconds: float | UntilDue = 0, *, minutes: float = 0, hours: float = 0) -> None:
+        """Let simulated time pass; what falls due on the way is done in its order.
+
+        ``hydra.advance("until due")`` stops when the next stored retry has been made, whenever this dispatcher has it due: the
+        contract leaves it three seconds (R-backoff). The test fails where none is stored.
+        """
+        if seconds == UNTIL_DUE and (minutes or hours):
+            raise errors.UsageError('hydra.advance("until due") takes no minutes or hours; advance once more')
+        span = seconds if isinstance(seconds, str) else seconds + 60 * minutes + 3600 * hours
+        self.play(made(verbs.Advance, advance=span))
 
     def _about(self, verb: type[verbs.StepBase], key: str, builds: Sequence[Build], **more: Any) -> Build:
         if not builds:

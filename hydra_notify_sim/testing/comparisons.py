@@ -6,6 +6,7 @@ from difflib import SequenceMatcher
 from typing import Any
 
 from hydra_notify_sim import errors
+from hydra_notify_sim.checks.retries import DUE_TOLERANCE
 from hydra_notify_sim.contract import channels, statuses
 from hydra_notify_sim.testing.handles import Build, Evaluation, plugin_name
 
@@ -181,8 +182,15 @@ class ExpectedRetry:
         return [
             f"{name} {_value(getattr(found, name))}, not {_value(value)}"
             for name, value in wanted.items()
-            if getattr(found, name) != value
+            if not self._is_so(name, getattr(found, name), value)
         ]
+
+    @staticmethod
+    def _is_so(name: str, found: Any, wanted: Any) -> bool:
+        if name != "due_in":
+            return bool(found == wanted)
+        early, late = DUE_TOLERANCE
+        return bool(wanted + early <= found <= wanted + late)
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, ExpectedRetry):
@@ -207,7 +215,7 @@ def retry(
 ) -> ExpectedRetry:
     """Return what a retry in `Hydra.retries` is compared with; what is left out is not compared.
 
-    ``attempts`` counts the failures so far, ``due_in`` the seconds from now.
+    ``attempts`` counts the failures so far, ``due_in`` the seconds from now, which may be one less or two more (R-backoff).
     """
     if hook not in channels.CHANNELS:
         raise errors.UsageError(f"there is no hook {hook!r}; the hooks are {', '.join(channels.CHANNELS)}")

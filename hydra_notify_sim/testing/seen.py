@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hydra_notify_sim import history
+from hydra_notify_sim.checks.retries import PARKED
 from hydra_notify_sim.contract import channels
 from hydra_notify_sim.contract.statuses import status_name
 from hydra_notify_sim.testing.comparisons import Call, StoredRetry
@@ -77,7 +78,7 @@ def _arguments(args: Mapping[str, Any], handles: Handles) -> dict[str, Any]:
 def retries(
     tasks: Iterable[history.Task], now: float, handles: Handles, payloads: channels.PayloadVersion
 ) -> list[StoredRetry]:
-    """Return the stored retries, the one that is due first at the beginning."""
+    """Return the stored retries, the one that is due first at the beginning; one that was parked (R-poison) waits no more."""
     return [
         StoredRetry(
             plugin=task.plugin,
@@ -88,6 +89,7 @@ def retries(
             payload=task.payload,
         )
         for task in sorted(tasks, key=lambda task: (task.due, task.id))
+        if task.due <= now + PARKED
     ]
 
 

@@ -282,3 +282,40 @@ def test_a_story_that_writes_rows_without_a_server_says_so(tell: Tell) -> None:
     at: {inside_call: github}
     do: [postgres: stop]
 """)
+
+
+FAILS_ONCE = HEAD.replace(
+    "github: {hooks: [build_finished]}", "github: {hooks: [build_finished], raises: {first: 1}}"
+)
+
+
+@pytest.mark.parametrize("dispatcher", ["reference", "known-good:retries-late", "known-good:retries-early"])
+def test_time_moves_on_until_a_task_is_due_whenever_the_dispatcher_has_it_due(
+    tell: Tell, dispatcher: str
+) -> None:
+    story = """
+  - dispatcher: start
+  - build: iso
+  - expect: {retries: [{plugin: github, due_in: 2s}]}
+  - advance: until due
+  - expect: {calls: {github: [raised, returned]}, retries: []}
+"""
+    finished = tell(story, FAILS_ONCE, dispatcher=dispatcher)
+    assert finished.passed
+    moved = sum(record.seconds for record in finished.history if isinstance(record, history.TimeMoved))
+    assert 1 + 1 <= moved <= 1 + 4  # the build itself takes a second
+
+
+def test_waiting_for_a_task_fails_where_none_is_stored(tell: Tell) -> None:
+    story = """
+  - dispatcher: start
+  - insert: {task: {plugin: github, channel: build_finished, payload: nonsense, due_in: 366d}}
+  - advance: 1h
+  - advance: until due
+  - advance: until due
+"""
+    finished = tell(story)
+    assert [(one.text, one.met, one.line) for one in finished.expectations] == [
+        ("a stored task is due", False, 16)
+    ]
+    assert not finished.passed

@@ -31,7 +31,7 @@ def test_a_502_is_retried(hydra, github, httpserver):
     hydra.finish(iso)
     assert hydra.retries() == [retry(github, "build_finished", attempts=1, due_in=2)]
     httpserver.expect_request("/statuses").respond_with_data(status=201)
-    hydra.advance(seconds=2)
+    hydra.advance("until due")
     assert [c.ended for c in hydra.calls(plugin=github, hook="build_finished")] == ["raised", "returned"]
 
 

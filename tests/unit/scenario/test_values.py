@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
 from hydra_notify_sim.scenario import Point, format_duration, load_text, parse_duration, payload_text
+from hydra_notify_sim.scenario.durations import parse_span
 
 IDS = {"iso": 17, "many.1": 3, "many.2": 4, "many.3": 5, "e1": 8, "jobset": 2}
 
@@ -52,6 +53,14 @@ def test_a_duration_is_a_number_of_seconds(written: object, seconds: float) -> N
 def test_nonsense_is_no_duration(written: object) -> None:
     with pytest.raises(PydanticCustomError, match="is not a duration"):
         parse_duration(written)
+
+
+def test_time_is_advanced_by_a_duration_or_until_a_task_is_due() -> None:
+    assert parse_span("until due") == "until due"
+    assert parse_span("2m") == 120.0
+    for wrong in ("until", "until due 2s", -1, None):
+        with pytest.raises(PydanticCustomError, match=r"is not a duration: write .* or `until due`"):
+            parse_span(wrong)
 
 
 @given(st.floats(0, 31622400.0))

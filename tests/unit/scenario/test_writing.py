@@ -140,7 +140,7 @@ simple_steps = st.one_of(
     some({"connection": st.just("lost")}, reply_lost=booleans),
     st.just({"postgres": "restart"}),
     some({"release": nicknames}),
-    some({"advance": durations}),
+    some({"advance": durations | st.just("until due")}),
     some({"expect": expectations}),
     some({"unknown": st.sampled_from(UNKNOWN) | st.lists(st.sampled_from(UNKNOWN), min_size=1, unique=True)}),
 )

@@ -39,6 +39,11 @@ def test_a_retry_compares_by_plugin_hook_and_what_is_said() -> None:
     found = StoredRetry("chat", "build_finished", 1, 2.0, ISO, "1")
     assert found == retry(Plugin("chat", ()), "build_finished", attempts=1, due_in=2)
     assert found == retry("chat", "build_finished", build=ISO)
+    assert [due for due in (-1, 0, 2, 3, 4) if found == retry("chat", "build_finished", due_in=due)] == [
+        0,
+        2,
+        3,
+    ]
     assert found != retry("chat", "build_finished", attempts=2)
     assert found != retry("mail", "build_finished")
     assert [found] == [retry("chat", "build_finished")]
