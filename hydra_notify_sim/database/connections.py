@@ -1,10 +1,11 @@
 """Opening a connection, with errors that say what to do and never show a password."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import conninfo
 
+from hydra_notify_sim.database.locks import WatchfulConnection
 from hydra_notify_sim.errors import EnvironmentFailedError, UsageError
 
 _READ_ONLY = "-c default_transaction_read_only=on"
@@ -16,6 +17,13 @@ _PATIENCE = {
 }
 _WITHIN = 10
 """Seconds that a connection may take, unless the DSN says otherwise."""
+_OWN_SETTINGS = (
+    "SET default_transaction_read_only = off; SET default_transaction_isolation = 'read committed'; "
+    "SET statement_timeout = 0; SET idle_session_timeout = 0; SET idle_in_transaction_session_timeout = 0"
+)
+"""What a story, or a person, may have set for the database."""
+
+_C = TypeVar("_C", bound=psycopg.Connection[Any])
 
 
 def check_dsn(dsn: str) -> dict[str, Any]:
@@ -42,10 +50,32 @@ def connect(dsn: str, name: str, application_name: str) -> psycopg.Connection[tu
 
     Raises EnvironmentFailedError, with the server's words, if that fails.
     """
+    return _opened(psycopg.Connection, dsn, name, application_name)
+
+
+def connect_watchful(dsn: str, name: str, application_name: str, whose: str) -> WatchfulConnection:
+    """Open a connection that waits for no lock for ever; ``whose`` says in its errors who waited.
+
+    Raises EnvironmentFailedError, with the server's words, if that fails.
+    """
+    return _opened(WatchfulConnection, dsn, name, application_name).watch(dsn, whose)
+
+
+def connect_own(dsn: str, name: str, application_name: str) -> WatchfulConnection:
+    """Open a connection of the harness's own: watchful, and untouched by what is set for the database.
+
+    Raises EnvironmentFailedError, with the server's words, if that fails.
+    """
+    connection = connect_watchful(dsn, name, application_name, "the harness")
+    connection.execute(_OWN_SETTINGS)
+    return connection
+
+
+def _opened(cls: type[_C], dsn: str, name: str, application_name: str) -> _C:
     try:
         if "connect_timeout" not in conninfo.conninfo_to_dict(dsn):
             dsn = conninfo.make_conninfo(dsn, connect_timeout=_WITHIN)
-        return psycopg.connect(dsn, autocommit=True, application_name=application_name)
+        return cls.connect(dsn, autocommit=True, application_name=application_name)
     except psycopg.Error as error:
         said = str(error).strip().split("\n")[0].rstrip(".")
         raise EnvironmentFailedError(

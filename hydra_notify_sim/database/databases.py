@@ -10,7 +10,8 @@ from typing import Any, Self
 import psycopg
 from psycopg import errors, sql
 
-from hydra_notify_sim.database.connections import connect
+from hydra_notify_sim.database.connections import connect, connect_own, connect_watchful
+from hydra_notify_sim.database.locks import LockHeldError, WatchfulConnection
 from hydra_notify_sim.database.schema import OURS, load
 from hydra_notify_sim.database.server import Server
 from hydra_notify_sim.errors import EnvironmentFailedError, UsageError
@@ -19,7 +20,6 @@ _VACUUM_EVERY = 500
 """Resets after which the dead rows of all tables are cleared away."""
 _VACUUM_ROWS = 50_000
 """Deleted rows after which they are, too."""
-_WAIT_FOR_LOCKS = "5s"
 _GONE_WITHIN = 10.0
 """Seconds within which a terminated backend has to be gone."""
 _POLL = 0.0005
@@ -46,12 +46,6 @@ UNION ALL
 SELECT nspname FROM foreign_schema
 WHERE nspname <> 'public' AND oid NOT IN (SELECT objid FROM of_extension)
 ORDER BY 1
-"""
-_HOLDERS = """
-SELECT string_agg(format('%s (pid %s, %s)', coalesce(nullif(application_name, ''), 'unnamed'), pid, state), ', ')
-FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL
-  AND backend_type = 'client backend'
 """
 _OTHERS = """
 SELECT pid FROM pg_stat_activity
@@ -83,6 +77,20 @@ class Database:
         """
         return connect(self.dsn, self.name, application_name)
 
+    def connect_own(self, application_name: str) -> WatchfulConnection:
+        """Open a connection for the harness: it waits for no lock for ever, and nothing set for the database changes it.
+
+        Raises EnvironmentFailedError if the server does not let us in.
+        """
+        return connect_own(self.dsn, self.name, application_name)
+
+    def connect_watchful(self, application_name: str, whose: str) -> WatchfulConnection:
+        """Open a connection that waits for no lock for ever; its errors say who waited, and who holds the lock.
+
+        Raises EnvironmentFailedError if the server does not let us in.
+        """
+        return connect_watchful(self.dsn, self.name, application_name, whose)
+
     def reset(self) -> None:
         """Delete every row and start every sequence again, as `prepare` left them (about 0.2 ms).
 
@@ -92,15 +100,15 @@ class Database:
         """
         try:
             ((deleted,),) = self._run("SELECT hydra_notify_sim.reset()")
-        except errors.LockNotAvailable as error:
-            raise self._locked() from error
+        except LockHeldError as error:
+            raise EnvironmentFailedError(f"Database {self.name!r} could not be emptied: {error}") from error
         except psycopg.Error as error:
             raise EnvironmentFailedError(f"Database {self.name!r} could not be emptied: {error}") from error
         self._deleted += int(deleted)
         self._resets += 1
         if self._resets % _VACUUM_EVERY == 0 or self._deleted >= _VACUUM_ROWS:
             self._deleted = 0
-            with contextlib.suppress(errors.LockNotAvailable):  # then at another time
+            with contextlib.suppress(LockHeldError):  # then at another time
                 self._run("VACUUM")
 
     def terminate_others(self, keep: AbstractSet[int] = frozenset()) -> None:
@@ -151,8 +159,7 @@ class Database:
 
     def _controlling(self) -> psycopg.Connection[tuple[Any, ...]]:
         if self._control is None or self._control.closed:
-            self._control = self.connect("hydra-notify-sim control")
-            self._control.execute(f"SET lock_timeout = '{_WAIT_FOR_LOCKS}'")
+            self._control = self.connect_own("hydra-notify-sim control")
             # As a replica, triggers and foreign keys stay silent. It takes a superuser, or a right granted
             # since PostgreSQL 15; without it the function's order of tables does, and is slower.
             with contextlib.suppress(errors.InsufficientPrivilege):
@@ -162,8 +169,6 @@ class Database:
     def _run(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         try:
             return self._run_once(statement, parameters)
-        except errors.LockNotAvailable:
-            raise
         except psycopg.OperationalError:
             # The connection is gone, as after a restart of the server, or someone and we waited for each other.
             self.close()
@@ -172,14 +177,6 @@ class Database:
     def _run_once(self, statement: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
         cursor = self._controlling().execute(statement, parameters or None)
         return cursor.fetchall() if cursor.description else []
-
-    def _locked(self) -> EnvironmentFailedError:
-        ((holders,),) = self._run(_HOLDERS)
-        who = holders or "sessions that have ended meanwhile"
-        return EnvironmentFailedError(
-            f"Database {self.name!r} could not be emptied: rows were still locked after {_WAIT_FOR_LOCKS}. "
-            f"In a transaction: {who}. End it, or terminate_others()."
-        )
 
 
 def prepare(server: Server, name: str | None = None, *, wipe: str | None = None) -> Database:
@@ -196,7 +193,7 @@ def prepare(server: Server, name: str | None = None, *, wipe: str | None = None)
             f"Told to wipe {wipe!r}, but the database to be used is {name!r}. Nothing was touched."
         )
     _create_if_missing(server, name)
-    with connect(server.dsn(name), name, "hydra-notify-sim prepare") as connection:
+    with connect_own(server.dsn(name), name, "hydra-notify-sim prepare") as connection:
         try:
             _take(connection, server, name, wipe=wipe is not None)
         except psycopg.Error as error:

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 
 from hydra_notify_sim import database, errors
+from hydra_notify_sim.database import locks
 from hydra_notify_sim.dispatcher import postgres
 
 
@@ -17,11 +18,21 @@ class Environment:
 
     def __init__(self, prepared: database.Database) -> None:
         self.database = prepared
-        self.connection: psycopg.Connection[Any] = prepared.connect("hydra-notify-sim harness")
+        self._patience = 1.0
+        self.connection = prepared.connect_own("hydra-notify-sim harness")
         self.stopped = False
         """Whether the server was stopped, and nobody can connect."""
-        self._free: dict[str, list[psycopg.Connection[Any]]] = {}
+        self._free: dict[str, list[locks.WatchfulConnection]] = {}
         """Connections that a dispatcher gave back, by the name that it had them under."""
+
+    def be_patient(self, patience: float) -> None:
+        """Multiply with this how long a lock is waited for."""
+        self._patience = patience
+        self._with_patience(self.connection)
+
+    def _with_patience(self, connection: locks.WatchfulConnection) -> locks.WatchfulConnection:
+        seconds = locks.LOCK_SECONDS * self._patience
+        return connection if connection.seconds == seconds else connection.be_patient(seconds)
 
     def clean(self) -> None:
         """Make the database empty; a dispatcher of an earlier scenario is gone by now."""
@@ -44,13 +55,16 @@ class Environment:
         while free:
             connection = free.pop()
             if not connection.closed:
-                return connection
+                return self._with_patience(connection)
         if self.stopped:
             raise psycopg.OperationalError("the server is stopped")
-        return self.database.connect(application_name)
+        return self._with_patience(
+            self.database.connect_watchful(application_name, "the dispatcher, in this process,")
+        )
 
     def release(self, connection: psycopg.Connection[Any]) -> None:
         """Take a dispatcher's connection back; one that was cut, or is in the middle of something, is closed."""
+        assert isinstance(connection, locks.WatchfulConnection)  # one that `connect` handed out
         try:
             idle = connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
             if not idle or connection.closed:
@@ -93,7 +107,7 @@ class Environment:
 
     def reconnect(self) -> None:
         """Open the harness's own connection again."""
-        self.connection = self.database.connect("hydra-notify-sim harness")
+        self.connection = self._with_patience(self.database.connect_own("hydra-notify-sim harness"))
 
     def close(self) -> None:
         """Close all connections."""

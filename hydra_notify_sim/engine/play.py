@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from hydra_notify_sim import errors, history, simulator
 from hydra_notify_sim.checks.retries import PARKED
+from hydra_notify_sim.database.locks import LockHeldError
 from hydra_notify_sim.engine import expectations
 from hydra_notify_sim.engine.actors import Actors
 from hydra_notify_sim.engine.events import Expectation
@@ -46,6 +47,11 @@ class StoryError(errors.UsageError):
 
 class StoryEndsHere(Exception):  # noqa: N818 - not an error: the rest of the story is left out, and `missed` says why
     """A step cannot be played in this environment, and what follows takes it for granted."""
+
+    def __init__(self, reason: str, *, in_the_middle: bool) -> None:
+        super().__init__(reason)
+        self.in_the_middle = in_the_middle
+        """Whether it was raised through the middle of the dispatcher's work, which is left undone."""
 
 
 @dataclass
@@ -119,8 +125,9 @@ class Player:
         """Play the whole story, and let the dispatcher settle at its end."""
         try:
             self.play_steps(self.scenario.story)
-        except StoryEndsHere:
-            pass
+        except StoryEndsHere as ended:
+            if ended.in_the_middle:
+                self._give_up()
         except (StoryError, simulator.ImpossibleActionError, simulator.WriteFailedError) as error:
             if isinstance(error, simulator.WriteFailedError) and not self.server.stopped:
                 raise
@@ -136,12 +143,14 @@ class Player:
             # The dispatcher left the story's path, and this is where the two can no longer be reconciled.
             lost = self.played.astray if self._struck else self.played.missed
             lost.append(f"{self._where()}: the story could not go on: {error}")
-            if self.target.alive:
-                # The error may have come from a point, through the middle of the dispatcher's work, which is left
-                # undone: nothing that it owes from here on can be held against it.
-                self.target.crash()
+            self._give_up()  # The error may have come from a point.
         self.end()
         return self.played
+
+    def _give_up(self) -> None:
+        """End the dispatcher in the middle of its work: nothing that it owes from here on can be held against it."""
+        if self.target.alive:
+            self.target.crash()
 
     def end(self) -> None:
         """Let the dispatcher settle for the last time, on a server that works; note points that were never reached."""
@@ -179,8 +188,11 @@ class Player:
             raise StoryError(f"{self._where()}: the server is stopped, so there can be no '{step.verb}' here")
         if not isinstance(step, WRITES_NOTHING):
             self.target.release_rows()
-        self._verbs[type(step)](step)
-        self.target.settle()
+        try:
+            self._verbs[type(step)](step)
+            self.target.settle()
+        except LockHeldError as held:
+            self._cannot_go_on(step.verb, str(held), in_the_middle=True)
         if isinstance(step, verbs.Settle):
             self._has_settled(step)
         if not self.target.inside:
@@ -336,12 +348,12 @@ class Player:
             self._cannot_go_on(f"postgres {step.postgres}", why)
         does[step.postgres]()
 
-    def _cannot_go_on(self, what: str, why: str) -> NoReturn:
+    def _cannot_go_on(self, what: str, why: str, *, in_the_middle: bool = False) -> NoReturn:
         """End the story here: what it asks for cannot be had, and the rest takes it for granted."""
         reason = f"{self._where()}: {why}"
         self.played.missed.append(reason)
         self._record(history.PointMissed(t=self._now, point=what, reason=reason))
-        raise StoryEndsHere(reason)
+        raise StoryEndsHere(reason, in_the_middle=in_the_middle or self.target.inside)
 
     # Time
 

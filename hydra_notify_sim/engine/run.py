@@ -132,6 +132,7 @@ class Runner:
         self.environment = environment
         self.choice = choice
         self.options = options
+        environment.be_patient(options.patience)
         self._metrics = metrics.Metrics()
 
     def play(self, loaded: Loaded) -> events.ScenarioFinished | events.ScenarioFailed:

@@ -8,9 +8,12 @@ import select
 from typing import Any
 
 import psycopg
+from psycopg.errors import LockNotAvailable
 from psycopg.pq import DiagnosticField, ExecStatus
 
-_POLL = 1.0
+from hydra_notify_sim.database.locks import WatchfulConnection
+
+_POLL = 0.5
 """Seconds between two looks at the socket; a signal is noticed at once."""
 
 
@@ -19,9 +22,12 @@ def run(connection: psycopg.Connection[Any], sql: str) -> None:
 
     Raises:
         psycopg.Error: the server refused it, or is gone; the class is the one of its SQLSTATE.
+        LockHeldError: it waited too long for a lock.
 
     """
     pgconn = connection.pgconn
+    if isinstance(connection, WatchfulConnection):
+        connection.begin_wait()
     with connection.lock:
         pgconn.send_query(sql.encode(connection.info.encoding))
         try:
@@ -30,6 +36,8 @@ def run(connection: psycopg.Connection[Any], sql: str) -> None:
             connection.cancel_safe(timeout=5)
             _drain(connection)
             raise
+    if isinstance(failed, LockNotAvailable) and isinstance(connection, WatchfulConnection):
+        raise connection.held() from failed
     if failed is not None:
         raise failed
 
@@ -48,7 +56,8 @@ def _drain(connection: psycopg.Connection[Any]) -> psycopg.Error | None:
     failed: psycopg.Error | None = None
     while True:
         while pgconn.is_busy():
-            poll.poll(_POLL * 1000)
+            if not poll.poll(_POLL * 1000) and isinstance(connection, WatchfulConnection):
+                connection.still_waiting()
             pgconn.consume_input()
         result = pgconn.get_result()
         if result is None:

@@ -9,6 +9,7 @@ import psycopg
 
 from hydra_notify_sim import errors, history
 from hydra_notify_sim.contract.transactions import Actor
+from hydra_notify_sim.database.locks import LockHeldError
 from hydra_notify_sim.simulator import wire
 from hydra_notify_sim.simulator.sql import Quoting
 
@@ -87,6 +88,7 @@ class Writer:
         Raises:
             RefusedValueError: PostgreSQL takes such a value from nobody; the record says that nothing happened.
             WriteFailedError: it could not be written.
+            LockHeldError: somebody keeps a row locked that it writes.
 
         """
         quoting = self.quoting
@@ -96,8 +98,10 @@ class Writer:
         number = self._record(actor, action, written)
         try:
             wire.run(self.connection, text)
-        except psycopg.Error as error:
+        except (psycopg.Error, LockHeldError) as error:
             self.record(history.Committed(t=float(self.clock.now()), commit=number, ok=False))
+            if isinstance(error, LockHeldError):
+                raise
             raise failure_of(f"{action} {written.about}".rstrip(), error) from error
         self.record(history.Committed(t=float(self.clock.now()), commit=number))
         return number

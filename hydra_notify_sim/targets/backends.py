@@ -5,11 +5,10 @@ import time
 from collections.abc import Callable, Collection, Iterable
 
 import psycopg
-from psycopg import errors as pg
 from psycopg import pq
 
 from hydra_notify_sim import errors
-from hydra_notify_sim.dispatcher.postgres import Connect
+from hydra_notify_sim.database import connections, locks
 from hydra_notify_sim.recorders.journal import Journal
 
 GONE_DEADLINE = 30.0
@@ -34,10 +33,10 @@ ORDER BY pid
 class Backends:
     """Every backend in the database that is not the harness's."""
 
-    def __init__(self, journal: Journal, connect: Connect, keep: Callable[[], Collection[int]]) -> None:
+    def __init__(self, journal: Journal, dsn: str, keep: Callable[[], Collection[int]]) -> None:
         """``keep`` gives the backends' pids of the harness's own connections, beside the journal's."""
         self._journal = journal
-        self._connect = connect
+        self._dsn = dsn
         self._keep = keep
         self._locking: psycopg.Connection[object] | None = None
         self.holds_rows = False
@@ -54,6 +53,10 @@ class Backends:
         if self._locking is not None and not self._locking.closed:
             kept.append(self._locking.info.backend_pid)
         return kept
+
+    def blockers(self) -> list[locks.Blocker]:
+        """Return the sessions that the dispatcher waits for, itself among them where it waits for itself."""
+        return locks.blockers(self._journal.connection, self.others())
 
     def activity(self) -> tuple[bool, list[tuple[object, ...]]]:
         """Return whether all of the dispatcher's backends rest, and when each began to do what it does now."""
@@ -87,14 +90,13 @@ class Backends:
         connection = self._lock_connection()
         try:
             connection.execute("BEGIN")
-            connection.execute(f"SET LOCAL lock_timeout = {int(LOCK_SECONDS * 1000)}")
             connection.execute(
                 "SELECT id FROM builds WHERE id = ANY(%s) ORDER BY id FOR UPDATE", [sorted(set(builds))]
             )
             if tasks:
                 connection.execute("LOCK TABLE taskretries IN SHARE ROW EXCLUSIVE MODE")
             self.holds_rows = not tasks
-        except pg.LockNotAvailable:
+        except locks.LockHeldError:
             self.unlock()
             return False
         return True
@@ -104,9 +106,8 @@ class Backends:
         connection = self._lock_connection()
         try:
             connection.execute("BEGIN")
-            connection.execute(f"SET LOCAL lock_timeout = {int(LOCK_SECONDS * 1000)}")
             connection.execute("LOCK TABLE taskretries IN ACCESS EXCLUSIVE MODE")
-        except pg.LockNotAvailable:
+        except locks.LockHeldError:
             self.unlock()
             return False
         return True
@@ -147,5 +148,6 @@ class Backends:
 
     def _lock_connection(self) -> psycopg.Connection[object]:
         if self._locking is None or self._locking.closed:
-            self._locking = self._connect("hydra-notify-sim locks")
+            self._locking = connections.connect_own(self._dsn, "of the dispatcher", "hydra-notify-sim locks")
+            self._locking.be_patient(LOCK_SECONDS)
         return self._locking

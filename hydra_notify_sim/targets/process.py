@@ -19,7 +19,7 @@ import psycopg
 
 from hydra_notify_sim import errors, history
 from hydra_notify_sim.contract import channels
-from hydra_notify_sim.dispatcher import core, postgres
+from hydra_notify_sim.dispatcher import core
 from hydra_notify_sim.recorders import messages
 from hydra_notify_sim.recorders.journal import Journal
 from hydra_notify_sim.recorders.protocol import Exchange
@@ -98,7 +98,7 @@ class ProcessTarget:
         self.sentinels = Sentinels(journal)
         self.silence = Silence(journal, payloads)
         self.parking = Parking(journal, clock)
-        self.backends = Backends(journal, postgres.connector(dsn), keep)
+        self.backends = Backends(journal, dsn, keep)
         self._dsn = dsn
         self._program = program if isinstance(program, Program) else Program(tuple(program))
         self._life: Life | None = None

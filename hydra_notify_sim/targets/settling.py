@@ -4,6 +4,7 @@ import time
 from typing import TYPE_CHECKING
 
 from hydra_notify_sim import errors, history
+from hydra_notify_sim.database import locks
 from hydra_notify_sim.recorders import messages
 from hydra_notify_sim.targets.process_life import Life
 
@@ -250,6 +251,18 @@ class Settling:
         return always or (after - before) / (time.monotonic() - began) >= BUSY_SHARE
 
     def _not_settled(self, reason: str, *, look: bool) -> None:
+        """Record that it has not settled.
+
+        Raises:
+            LockHeldError: it waits for a lock that a plugin of somebody's own, in this process, may hold.
+
+        """
+        blockers = self._target.backends.blockers()
+        if blockers:
+            waits = locks.waits("the dispatcher", blockers)
+            if any(behaviour.code is not None for behaviour in self._life.behaviours.values()):
+                raise locks.LockHeldError(waits)
+            reason = f"{reason}: {waits}"
         busy = look and self._is_busy()
         self._target.observe()
         self._target.record(history.NotSettled(t=self._target.now, reason=reason, busy=busy))

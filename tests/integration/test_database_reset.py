@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from hydra_notify_sim.database import Database, Server, databases, prepare, start_server
+from hydra_notify_sim.database import Database, Server, databases, locks, prepare, start_server
 from hydra_notify_sim.errors import EnvironmentFailedError
 
 FILL = """
@@ -79,7 +79,7 @@ def test_a_reset_waits_for_rows_that_are_locked_for_a_moment(database: Database)
 def test_a_reset_that_cannot_have_its_rows_says_who_has_them(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(databases, "_WAIT_FOR_LOCKS", "50ms")
+    monkeypatch.setattr(locks, "LOCK_SECONDS", 0.6)
     with (
         Database(database.server, database.name) as impatient,
         database.connect("test") as connection,
