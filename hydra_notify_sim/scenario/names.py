@@ -8,7 +8,7 @@ from hydra_notify_sim.scenario import steps as verbs
 from hydra_notify_sim.scenario.expect import Allowance, Call, CallCount, Expect
 from hydra_notify_sim.scenario.model import Scenario
 from hydra_notify_sim.scenario.payloads import PLACEHOLDER, THE_JOBSET, Payload, fields_of
-from hydra_notify_sim.scenario.points import Point
+from hydra_notify_sim.scenario.points import MARK_POINTS, Point
 from hydra_notify_sim.scenario.problems import Finding, Path_, closest, hint_for
 
 OTHER_CHANNELS = (
@@ -253,7 +253,11 @@ class _Names:
             yield from self._plugin((*path, point.name), point.which)
             if point.hook is not None:
                 yield from self._has_hook((*path, "hook"), point.which, point.hook)
-        elif point.hook is not None and not any(point.hook in p.hooks for p in self._given.plugins.values()):
+        elif (
+            point.hook is not None
+            and point.name not in MARK_POINTS  # a mark that nobody is interested in is cleared all the same
+            and not any(point.hook in p.hooks for p in self._given.plugins.values())
+        ):
             yield Finding((*path, "hook"), f"no plugin has the hook {point.hook}, so it is never called")
 
     def _build(self, path: Path_, name: str, what: str = "there is no build") -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, model_serializer
 from pydantic_core import PydanticCustomError
 
+from hydra_notify_sim.contract import channels
 from hydra_notify_sim.scenario.base import Entry, Hook, check_nickname, choose, shown
 
 CALL_POINTS = ("before_call", "inside_call", "after_call")
@@ -23,6 +24,16 @@ LONE_POINTS = (
 )
 """Points that need no further word."""
 
+MARK_POINTS = ("before_clear", "after_clear", "during_scan")
+"""Points that are about marks, which belong to build_finished and to no other hook."""
+
+_NO_HOOK = {
+    "before_wait": "the dispatcher has no event in hand there",
+    "between_listen_and_scan": "the dispatcher has no event in hand there",
+    "point": "its number says already which one it is",
+}
+"""Points at which a hook has no meaning, with the reason."""
+
 POINTS = (*CALL_POINTS, *LONE_POINTS, *NUMBERED_POINTS)
 
 
@@ -39,7 +50,7 @@ class Point(Entry):
     """Of a call: a plugin's nickname, or the number of the call among those of the event, from 1. Of
     ``during_scan``: the number of builds found so far. Of ``point``: the number that a sweep gives it."""
     hook: Hook | None = None
-    """Only while the dispatcher works on an event of this channel."""
+    """Only while the dispatcher works on an event of this channel; of a store, on the call of this hook that failed."""
 
     @classmethod
     def from_yaml(cls, data: Any) -> Any:
@@ -80,6 +91,7 @@ def _check(data: dict[str, Any]) -> None:
         raise PydanticCustomError("point", "no point is named here", {"valid": list(POINTS)})
     name = choose(data["name"], POINTS, "a point")
     which = data.get("which")
+    _check_hook(name, data.get("hook"))
     if name in LONE_POINTS and which is not None:
         raise PydanticCustomError(
             "point", "there is one {name}: write it without '{which}'", {"name": name, "which": shown(which)}
@@ -95,3 +107,21 @@ def _check(data: dict[str, Any]) -> None:
             {"which": shown(which), "name": name},
         )
     check_nickname(which)
+
+
+def _check_hook(name: str, hook: Any) -> None:
+    """Refuse a hook with which the point would never be reached."""
+    if hook is None:
+        return
+    if name in _NO_HOOK:
+        raise PydanticCustomError(
+            "point",
+            "{name} takes no hook: {why}. Write it without 'hook'",
+            {"name": name, "why": _NO_HOOK[name]},
+        )
+    if name in MARK_POINTS and hook in channels.CHANNELS and hook != "build_finished":
+        raise PydanticCustomError(
+            "point",
+            "{name} of {hook} is never reached: only build_finished has marks. Write it without 'hook'",
+            {"name": name, "hook": hook},
+        )

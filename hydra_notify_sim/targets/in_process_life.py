@@ -15,6 +15,8 @@ ARRIVAL_DEADLINE = 10.0
 """Real seconds in which a committed notification must have reached the listening connection."""
 READS = frozenset({"load", "marked_builds", "due_task", "next_due"})
 """Port calls that write nothing; with them the dispatcher goes on to something else."""
+MARKED = channels.BuildFinished.channel
+"""The hook that marks belong to: what clears them, or scans for them, is about it."""
 
 MakeDispatcher = Callable[..., core.Dispatcher]
 
@@ -165,11 +167,11 @@ class Life:
                 self.reach("between_listen_and_scan")
         elif name == "load" and not self.dispatcher.up:
             self._scanned += 1
-            self.reach("during_scan", number=self._scanned)
+            self.reach("during_scan", hook=MARKED, number=self._scanned)
         elif name == "clear_marks":
-            self.reach("before_clear")
+            self.reach("before_clear", hook=MARKED)
         elif name == "store_retry":
-            self.reach("before_store")
+            self.reach("before_store", hook=args[0])
         elif name == "next_due":
             self.reach("before_wait")
 
@@ -183,9 +185,9 @@ class Life:
             if name == "listen":
                 self.listening.update(args[0])
         elif name == "clear_marks":
-            self.reach("after_clear")
+            self.reach("after_clear", hook=MARKED)
         elif name == "store_retry":
-            self.reach("after_store")
+            self.reach("after_store", hook=args[0])
         self._at_point(lambda: self.target.points.step(f"after {name}", args))
 
     def _wrote(self, name: str) -> None:

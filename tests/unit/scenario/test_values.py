@@ -83,6 +83,8 @@ def test_a_duration_is_written_in_the_unit_that_reads_best(seconds: float, text:
         ({"inside_call": "github"}, "inside_call github"),
         ({"after_call": 1, "hook": "build_finished"}, "after_call 1 of build_finished"),
         ({"before_store": None, "hook": "step_finished"}, "before_store of step_finished"),
+        ({"after_clear": None, "hook": "build_finished"}, "after_clear of build_finished"),
+        ({"during_scan": 2, "hook": "build_finished"}, "during_scan 2 of build_finished"),
         ({"point": 7}, "point 7"),
     ],
 )
@@ -106,6 +108,23 @@ def test_points_in_words(written: object, text: str) -> None:
 )
 def test_what_is_no_point(written: object) -> None:
     with pytest.raises(ValidationError):
+        Point.model_validate(written)
+
+
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [
+        ({"before_clear": None, "hook": "build_started"}, "only build_finished has marks"),
+        ({"after_clear": None, "hook": "step_finished"}, "only build_finished has marks"),
+        ({"during_scan": 1, "hook": "build_queued"}, "only build_finished has marks"),
+        ({"before_wait": None, "hook": "build_finished"}, "no event in hand"),
+        ({"between_listen_and_scan": None, "hook": "build_finished"}, "no event in hand"),
+        ({"point": 3, "hook": "build_finished"}, "its number says already"),
+        ({"before_clear": None, "hook": "build_finish"}, "'build_finish' is not a hook"),
+    ],
+)
+def test_a_hook_with_which_a_point_would_never_be_reached_is_refused(written: object, why: str) -> None:
+    with pytest.raises(ValidationError, match=why):
         Point.model_validate(written)
 
 

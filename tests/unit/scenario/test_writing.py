@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hydra_notify_sim.contract import channels, promises
 from hydra_notify_sim.scenario import Scenario, document, json_schema, load_text, steps, to_yaml
 from hydra_notify_sim.scenario.parts import FINISH_STATUSES, STEP_STATUSES
-from hydra_notify_sim.scenario.points import CALL_POINTS, LONE_POINTS, NUMBERED_POINTS
+from hydra_notify_sim.scenario.points import CALL_POINTS, LONE_POINTS, MARK_POINTS, NUMBERED_POINTS
 from hydra_notify_sim.scenario.steps import UNKNOWN
 
 VALIDATOR = jsonschema.Draft202012Validator(json_schema())
@@ -62,7 +62,10 @@ points = (
     st.sampled_from([*CALL_POINTS, *LONE_POINTS])
     | st.tuples(st.sampled_from(CALL_POINTS), counts | nicknames).map(lambda pair: dict([pair]))
     | st.tuples(st.sampled_from(NUMBERED_POINTS), counts).map(lambda pair: dict([pair]))
-    | st.tuples(st.sampled_from(LONE_POINTS), hooks).map(lambda pair: {pair[0]: None, "hook": pair[1]})
+    | st.tuples(st.sampled_from(["before_store", "after_store"]), hooks).map(
+        lambda pair: {pair[0]: None, "hook": pair[1]}
+    )
+    | st.sampled_from(MARK_POINTS[:2]).map(lambda name: {name: None, "hook": "build_finished"})
 )
 ended = st.sampled_from(["returned", "raised", "cut off"])
 a_call = {
