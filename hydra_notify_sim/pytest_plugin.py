@@ -111,6 +111,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
             from hydra_notify_sim.pytest_fixtures import story  # noqa: PLC0415  # see the module's docstring
 
             item.add_report_section("call", "hydra's story", story(hydra.judged()))
+            if in_vain := hydra.points_in_vain():
+                item.add_report_section("call", "what never happened", "\n".join(in_vain))
         raise
     if hydra is not None:
         _end(hydra)
@@ -143,12 +145,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def _end(hydra: "Hydra") -> None:
-    from hydra_notify_sim.testing import PromiseBrokenError  # noqa: PLC0415  # imported already
+    from hydra_notify_sim.testing import NotExercisedError, PromiseBrokenError  # noqa: PLC0415  # imported already
 
     complaint = ""
     try:
         hydra.end()
-    except PromiseBrokenError as error:
+    except (PromiseBrokenError, NotExercisedError) as error:
         complaint = str(error)
     if complaint:
         pytest.fail(complaint, pytrace=False)

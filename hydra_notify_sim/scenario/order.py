@@ -134,6 +134,8 @@ class _World:
                 self._dispatcher_does(step, path)
             case verbs.Connection() if self._dispatcher == DOWN:
                 self._say(path, "no dispatcher is running whose connection could be lost")
+            case verbs.Settle() if self._dispatcher == DOWN:
+                self._say(path, "the dispatcher is not running, so it does not settle; start it first")
             case verbs.Evaluate():
                 self._evaluate(step, path)
             case verbs.Delete() if step.delete.build is not None:

@@ -398,6 +398,7 @@ class DispatcherMachine(Improvising):
         """Let time pass."""
         self.act({"advance": seconds})
 
+    @precondition(is_up)
     @precondition(at_rest)
     @rule()
     def settle(self) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from hydra_notify_sim.recorders.journal import Journal
-from hydra_notify_sim.recorders.recorder import Behaviour
+from hydra_notify_sim.recorders.recorder import Behaviour, Calls
 from hydra_notify_sim.targets.points import Points
 
 SERVER_STOPPED = "the server is stopped"
@@ -30,6 +30,8 @@ class Target(Protocol):
     points: Points
     hindered: str
     """Why it cannot be expected to settle now, such as a stopped server; empty if nothing keeps it from that."""
+    calls: Calls
+    """The calls of its plugins, and which of them are open."""
     on_hold: Callable[[str], None]
     """Called with a plugin's name when its call is held; returns when the plugin is released."""
 

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from hydra_notify_sim.testing.handles import Build, Evaluation, Plugin
     from hydra_notify_sim.testing.hydra import Hydra
     from hydra_notify_sim.testing.parts import HydraDatabase
+    from hydra_notify_sim.testing.unused import NotExercisedError
     from hydra_notify_sim.testing.verdict import PromiseBrokenError
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Evaluation",
     "Hydra",
     "HydraDatabase",
+    "NotExercisedError",
     "Plugin",
     "PromiseBrokenError",
     "call",
@@ -27,6 +29,7 @@ _WHERE = {
     "Plugin": "handles",
     "Hydra": "hydra",
     "HydraDatabase": "parts",
+    "NotExercisedError": "unused",
     "PromiseBrokenError": "verdict",
 }
 

@@ -83,6 +83,18 @@ class At:
         self._point = point
         self._action: Callable[[], object] | None = None
         self._armed: NotedPoint | None = None
+        self._entered = False
+
+    @property
+    def unused(self) -> str:
+        """What is wrong with it if no ``with`` block ever ran under it; empty if one did."""
+        if self._entered:
+            return ""
+        written = f"hydra.at({self._point.name!r}, …)"
+        return (
+            f"the point {self._point}: {written} does nothing by itself, so nothing happened there. Write "
+            f"`with {written}.crash():` (or what else is to happen) around the actions during which the dispatcher gets there"
+        )
 
     def do(self, action: Callable[[], object]) -> Self:
         """Let a function be called there; it may use ``hydra``. The dispatcher stands still meanwhile."""
@@ -110,6 +122,7 @@ class At:
         return self.do(lambda: self._hydra.cancel(*builds))
 
     def __enter__(self) -> Self:
+        self._entered = True
         action, hydra = self._action, self._hydra
         if action is None:
             raise errors.UsageError(

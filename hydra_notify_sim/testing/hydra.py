@@ -28,6 +28,7 @@ from hydra_notify_sim.testing.comparisons import Call, StoredRetry
 from hydra_notify_sim.testing.dispatcher import At, Dispatcher
 from hydra_notify_sim.testing.handles import Build, Evaluation, Plugin, plugin_name
 from hydra_notify_sim.testing.server import DatabaseServer
+from hydra_notify_sim.testing.unused import Asked, NotExercisedError
 from hydra_notify_sim.testing.words import made, read
 
 __tracebackhide__ = True
@@ -107,6 +108,7 @@ class Hydra(Actions):
         self._own: list[str] = []
         self._said_by_the_test: BaseException | None = None
         """What the test itself raised in a hook, such as ``pytest.fail()``: to a dispatcher it is a failed call."""
+        self._asked = Asked()
         self._judged_at = -1
         self.dispatcher = Dispatcher(self)
         """The dispatcher under test: ``start``, ``stop``, ``crash``, ``restart``, ``lose_connection``."""
@@ -154,6 +156,8 @@ class Hydra(Actions):
         if code is not None:
             behaviour.code = self._listening_for_the_test(code)
             self._own.append(handle.name)
+        if isinstance(handle, plugins.RecorderPlugin):
+            self._asked.installed.append(handle)
         self._given.plugins[handle.name] = given
         self._player.behaviours[handle.name] = behaviour
         if self.target.alive:
@@ -194,14 +198,23 @@ class Hydra(Actions):
                 when["for"] = [self._nickname(build) for build in builds]
         fails = None if when is None else read(Raises, when)
         given = made(GivenPlugin, hooks=hooks, raises=fails, takes=takes, holds=holds)
-        return plugins.RecorderPlugin(name, given)
+        recorder = plugins.RecorderPlugin(name, given)
+        self._asked.recorders.append(recorder)
+        return recorder
 
     def release(self, plugin: object) -> None:
-        """Let the held call of a plugin return; it holds no more calls."""
-        name = plugin_name(plugin)
-        if name not in self._given.plugins:
+        """Let the held call of a plugin return; it holds no more calls.
+
+        Raises:
+            UsageError: it holds none.
+
+        """
+        name = self._installed(plugin)
+        if not self._given.plugins[name].holds:
+            raise errors.UsageError(f"{name} holds no call: make it with hydra.plugin({name!r}, holds=True)")
+        if name not in (held for held, _ in self.target.calls.open.values()):
             raise errors.UsageError(
-                f"there is no plugin {name!r} to release; there are {', '.join(self._given.plugins) or 'none'}"
+                f"{name} holds no call now: it was released before, or nothing has called it yet"
             )
         self.play(made(verbs.Release, release=name))
 
@@ -304,8 +317,13 @@ class Hydra(Actions):
 
         Raises:
             PromiseBrokenError: it does not settle.
+            UsageError: it is down.
 
         """
+        if self.dispatcher.begun and not self.target.alive:
+            raise errors.UsageError(
+                "the dispatcher is down, so it does nothing and settles never: call hydra.dispatcher.start() first"
+            )
         self.target.journal.changed()
         unmet = len(self._player.played.expectations)
         self.play(made(verbs.Settle, settle=True))
@@ -323,7 +341,7 @@ class Hydra(Actions):
         """Choose a point of the dispatcher's work, at which something is to happen once.
 
         ``with hydra.at("after_call", 1, hook="build_finished").crash(): …`` - while the block runs, the dispatcher
-        crashes when it gets there. The block fails if it never does.
+        crashes when it gets there. The block fails if it never does, and the test if it has no such block.
 
         Args:
             point: ``before_call``, ``inside_call``, ``after_call``, ``before_clear``, ``after_clear``,
@@ -334,21 +352,22 @@ class Hydra(Actions):
 
         """
         plugin = plugin_name(which) if isinstance(which, Plugin) else which
-        return At(self, words.point(point, plugin, hook))
+        chosen = At(self, words.point(point, plugin, hook))
+        self._asked.points.append(chosen)
+        return chosen
 
     # Looking
 
     def calls(self, plugin: object = None, hook: str | None = None) -> list[Call]:
-        """Return the calls so far, in their order: all, or those of a plugin or hook."""
-        name = None if plugin is None else plugin_name(plugin)
-        if name is not None and name not in self._given.plugins:
-            raise errors.UsageError(
-                f"there is no plugin {name!r}; there are {', '.join(self._given.plugins) or 'none'}"
-            )
-        if hook is not None and hook not in channels.CHANNELS:
-            raise errors.UsageError(
-                f"there is no hook {hook!r}; the hooks are {', '.join(channels.CHANNELS)}"
-            )
+        """Return the calls so far, in their order: all, or those of a plugin or hook.
+
+        Raises:
+            UsageError: there is no such plugin or hook, or the plugin does not have the hook.
+
+        """
+        name = None if plugin is None else self._installed(plugin)
+        if hook is not None:
+            self._check_hook(hook, name)
         return [
             found
             for found in seen.calls(self._written, self._handles)
@@ -398,12 +417,24 @@ class Hydra(Actions):
         return event.judgements
 
     def end(self) -> None:
-        """Let what is held go, let the dispatcher settle, and judge, unless nothing happened since the last time."""
+        """Let what is held go, let the dispatcher settle, and judge, unless nothing happened since the last time.
+
+        Raises:
+            PromiseBrokenError: as `check`.
+            NotExercisedError: the test asked for something that did not happen.
+
+        """
         self._feed.end()
         self._player.end()
         self._pass_on_what_the_test_said()
         if len(self._written) != self._judged_at:
             self.check()
+        if in_vain := self._asked.in_vain(self._written):
+            raise NotExercisedError("The test asked for what did not happen:\n  " + "\n  ".join(in_vain))
+
+    def points_in_vain(self) -> list[str]:
+        """Return what is wrong with each `at` that no ``with`` block was entered for."""
+        return self._asked.points_in_vain()
 
     def judged(self) -> events.ScenarioFinished:
         """Return the run so far with all verdicts, for reports."""
@@ -501,6 +532,27 @@ class Hydra(Actions):
                 f"{build!r} is no build of this hydra; give a handle that its queue, job or evaluate returned"
             )
         return build.nickname
+
+    def _installed(self, plugin: object) -> str:
+        """Return the name of a plugin. Raises UsageError if it is not installed."""
+        name = plugin_name(plugin)
+        if name not in self._given.plugins:
+            raise errors.UsageError(
+                f"there is no plugin {name!r}; there are {', '.join(self._given.plugins) or 'none'}"
+            )
+        return name
+
+    def _check_hook(self, hook: str, plugin: str | None) -> None:
+        """Refuse a hook that is never called: then to find no calls of it would mean nothing. Raises UsageError."""
+        if hook not in channels.CHANNELS:
+            raise errors.UsageError(
+                f"there is no hook {hook!r}; the hooks are {', '.join(channels.CHANNELS)}"
+            )
+        names = [plugin] if plugin is not None else list(self._given.plugins)
+        if not any(hook in self._given.plugins[name].hooks for name in names):
+            who = plugin or f"no plugin ({', '.join(names) or 'none is installed'})"
+            does = "does not have" if plugin else "has"
+            raise errors.UsageError(f"{who} {does} the hook {hook}, so it is never called")
 
     @property
     def _taken(self) -> set[str]:

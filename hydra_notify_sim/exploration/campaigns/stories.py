@@ -304,11 +304,11 @@ class Teller:
             return {"advance": chance.choice((1, 2, 3, 5, 10, 60))}
         if self._held:
             return None
-        if kind == "settle":
-            return {"settle": True}
         if not self._up:
             self._start()
             return None
+        if kind == "settle":
+            return {"settle": True}
         if kind == "connection":
             return {"postgres": "restart"} if chance.happens(0.03) else {"connection": "lost"}
         what = chance.choice(("crash", "stop", "restart"))

@@ -13,6 +13,7 @@ IMPOSSIBLE = [
     ("  - dispatcher: restart\n", 8, 17, "cannot restart"),
     ("  - connection: lost\n", 8, 5, "no dispatcher is running"),
     ("  - build: iso\n    at: before_clear\n    do: [settle]\n", 9, 9, "does not get to before_clear"),
+    ("  - dispatcher: start\n  - dispatcher: stop\n  - settle\n", 10, 5, "does not settle; start it first"),
     ("  - build: iso\n  - finish: iso\n", 9, 13, "iso is finished already, so 'finish' is impossible"),
     ("  - build: old\n", 8, 12, "restart it first"),
     ("  - restart: iso\n", 8, 14, "iso is not finished, so nobody can restart it"),

@@ -277,7 +277,7 @@ def test_a_wrong_head_is_reported_once_where_it_stands(
 ) -> None:
     old, new, key, message = wrong
     assert old in head
-    marked = head.replace(old, new, 1) + "  - settle\n"
+    marked = head.replace(old, new, 1) + "  - advance: 1s\n"
     before = marked[: marked.index("§")]
     (found,) = complaints(marked.replace("§", ""))
     assert found[:3] == (before.count("\n") + 1, len(before) - before.rfind("\n"), key)

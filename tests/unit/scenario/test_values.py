@@ -144,5 +144,5 @@ def test_a_hook_with_which_a_point_would_never_be_reached_is_refused(written: ob
 def test_payloads_are_sent_with_ids(
     head: str, channel: str, payload: str | tuple[str | int, ...], text: str
 ) -> None:
-    scenario = load_text(head + "  - settle\n")
+    scenario = load_text(head + "  - advance: 1s\n")
     assert payload_text(channel, payload, IDS.__getitem__, scenario.singles) == text
