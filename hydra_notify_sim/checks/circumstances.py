@@ -26,8 +26,11 @@ NO_SIGTERM = "hn-no-sigterm"
 EMPTY_TRACE = "hn-empty-trace"
 LOOSE_PARSE = "hn-loose-parse"
 UNICODE_DIGITS = "hn-unicode-digits"
+OLD_PAYLOADS = "hn-old-payloads"
 
 _OF_TRUNCATION = ("P-missing-row", "P-arguments", "B-clear-after", "B-dependents", "R-stored", "R-backoff")
+_OF_A_STALE_CLEAR = ("B-clear-own", "B-at-least-once", "B-each-outcome", "B-clear-after")
+_WITH_ERROR_CHANGED = frozenset({"eval_added", "eval_failed"})
 _EVALUATIONS = frozenset({"eval_started", "eval_added", "eval_cached", "eval_failed"})
 
 
@@ -74,7 +77,7 @@ class Circumstances:
         world = self._world
         for outcome in record.outcomes:
             if outcome.build in self._announced:
-                self._meet(STALE_CLEAR, "B-clear-own", "B-at-least-once", "B-each-outcome")
+                self._meet(STALE_CLEAR, *_OF_A_STALE_CLEAR)
         if record.restarted:
             self._meet(UNFINISHED, "B-unfinished")
         if record.notifications and (record.busy or self._unsettled):
@@ -92,6 +95,8 @@ class Circumstances:
     def _payload(self, sent: history.Notification) -> None:
         if sent.channel in _EVALUATIONS and sent.payload.startswith("\t"):
             self._meet(EMPTY_TRACE, "P-malformed")
+        if sent.channel in _WITH_ERROR_CHANGED and self._world.header.payloads == "2026-09":
+            self._meet(OLD_PAYLOADS, "E-live")
         if "\n\t" in sent.payload:
             self._meet(LOOSE_PARSE, "P-malformed")
         if any(character.isdigit() and not character.isascii() for character in sent.payload):

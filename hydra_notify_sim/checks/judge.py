@@ -331,7 +331,13 @@ def _verdict(
         if others:
             explanation += f" ({quirk} explains it, and so would {' or '.join(others)}.)"
         return Verdict(
-            promise.id, "known" if quirk else "violated", explanation, records, quirk, max(count, 1)
+            promise.id,
+            "known" if quirk else "violated",
+            explanation,
+            records,
+            quirk,
+            max(count, 1),
+            also=tuple(others),
         )
     if count:
         times = "once" if count == 1 else f"{count} times"
@@ -358,7 +364,14 @@ def _known_as(
     mine = deviations.explaining(promise, header.name, header.deviations)
     if profile != "upstream":
         return mine
-    named = tuple(quirk for quirk, broken in header.known.items() if promise in broken)
+    named = tuple(
+        dict.fromkeys(
+            quirk
+            for known in (header.known, header.may_break)
+            for quirk, broken in known.items()
+            if promise in broken
+        )
+    )
     at_work = (
         one for one in deviations.UPSTREAM if circumstances is not None and circumstances.met(one.id, promise)
     )

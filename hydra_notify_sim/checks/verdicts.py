@@ -22,6 +22,8 @@ class Verdict(msgspec.Struct, frozen=True):
     """How often the history put the promise to the test."""
     reported: bool = False
     """For *held*: it was broken, and the profile does not judge it."""
+    also: tuple[str, ...] = ()
+    """For *known*: the ids of further deviations that would explain it."""
 
 
 class Allowed(msgspec.Struct, frozen=True):

@@ -9,7 +9,6 @@ from pathlib import Path
 import click
 
 from hydra_notify_sim import checks, errors, history
-from hydra_notify_sim.checks.verdicts import Judgements
 from hydra_notify_sim.cli import ending, running
 from hydra_notify_sim.contract import profiles
 from hydra_notify_sim.engine import events
@@ -30,7 +29,7 @@ from hydra_notify_sim.reports import directory, terminal
 def command(paths: tuple[Path, ...], profile: str | None, json_name: str | None, verbose: bool) -> int:
     """Judge saved histories again: history.jsonl files, or directories that `replay --out` wrote.
 
-    A verdict depends on the history alone; expectations are shown as they were found when it was played.
+    A verdict depends on the history alone: what was expected, and whether it was so, stands in it too.
     """
     files = [file for path in paths for file in directory.histories(path)]
     screen = terminal.TerminalReport(running.terminal_stream(json_name), verbose=verbose, verb="judged")
@@ -47,6 +46,11 @@ def judge_all(files: Sequence[Path], profile: str | None, command_line: str = ""
     begun = time.monotonic()
     headers = [_header(file) for file in files]
     known = [one for one in headers if one]
+    if old := sum(one.version < history.VERSION and not one.tap for one in known):
+        ending.say(
+            f"{old} of {len(files)} histories were written by an older version of this program, which recorded no "
+            "expectations: of these, promises and points alone are judged."
+        )
     yield events.RunStarted(
         scenarios=len(files),
         dispatcher=_common([one.dispatcher for one in known]),
@@ -65,62 +69,36 @@ def judge_all(files: Sequence[Path], profile: str | None, command_line: str = ""
         started = time.monotonic()
         try:
             source = history.SavedHistory(file)
-            judged = checks.judge(source, profiles.named(profile) if profile else None)
+            verdict = checks.decide(source, profiles.named(profile) if profile else None)
         except Exception as error:  # noqa: BLE001 - reported as the harness's fault, told apart from the dispatcher's
             yield events.ScenarioFailed(name, file, sentence, error, again)
             continue
-        yield _finished(file, source, judged, time.monotonic() - started, again)
+        yield events.ScenarioFinished(
+            name=source.header.name,
+            file=file,
+            sentence=source.header.scenario,
+            # Reports read a history by iterating; one in a file is read anew each time and never whole in memory.
+            history=source,
+            verdict=verdict,
+            seconds=time.monotonic() - started,
+            command=again,
+            nicknames=_nicknames(file.parent / directory.VERDICTS),
+        )
     yield events.RunFinished(interrupted=False, seconds=time.monotonic() - begun)
 
 
-def _finished(
-    file: Path, source: history.SavedHistory, judged: Judgements, seconds: float, again: str
-) -> events.ScenarioFinished:
-    header = source.header
-    expectations, nicknames = _as_played(file.parent / directory.VERDICTS)
-    reasons = [
-        f"{one.promise}: {one.explanation}"
-        for one in judged.verdicts
-        if one.promise in header.exercises and one.verdict == "not_exercised"
-    ]
-    reasons += [
-        f"{record.point}: {record.reason}" for record in source if isinstance(record, history.PointMissed)
-    ]
-    violated = any(one.verdict == "violated" for one in judged.verdicts)
-    deviates = any(one.verdict == "known" for one in judged.verdicts)
-    return events.ScenarioFinished(
-        name=header.name,
-        file=file,
-        sentence=header.scenario,
-        # Reports read a history by iterating; one in a file is read anew each time and never whole in memory.
-        history=source,
-        judgements=judged,
-        expectations=expectations,
-        not_exercised=tuple(reasons),
-        passed=not violated and (deviates or (not reasons and all(one.met for one in expectations))),
-        seconds=seconds,
-        command=again,
-        nicknames=nicknames,
-    )
-
-
-def _as_played(file: Path) -> tuple[tuple[events.Expectation, ...], dict[int, str]]:
-    """Return what `replay --out` wrote beside the history: the expectations and the nicknames, if it did."""
+def _nicknames(file: Path) -> dict[int, str]:
+    """Return the nicknames of builds that `replay --out` wrote beside the history, if it did."""
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
-        expectations = tuple(
-            events.Expectation(str(one["text"]), bool(one["met"]), str(one["found"]), int(one["line"]))
-            for one in value["expectations"]
-        )
-        nicknames = {int(number): str(name) for number, name in value["nicknames"].items()}
+        return {int(number): str(name) for number, name in value["nicknames"].items()}
     except FileNotFoundError:
-        return (), {}
+        return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         ending.say(
-            f"{file}: is not what `replay --out` writes ({type(error).__name__}); its expectations are left out."
+            f"{file}: is not what `replay --out` writes ({type(error).__name__}); its nicknames are left out."
         )
-        return (), {}
-    return expectations, nicknames
+        return {}
 
 
 def _header(file: Path) -> history.Header | None:

@@ -94,6 +94,7 @@ def command(
         profile=profile,
         known=baseline,
         known_file=known,
+        known_lenient=known_lenient,
         patience=patience,
         seed=seed,
         dsn=dsn or None,

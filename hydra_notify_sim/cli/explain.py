@@ -111,6 +111,8 @@ def _quirk(one: quirks.Quirk) -> Iterator[str]:
     yield f"{one.id} (a quirk of Hydra's {one.by})"
     yield from _paragraph(one.what)
     yield f"  Breaks: {', '.join(one.breaks)}" if one.breaks else "  Breaks no promise."
+    if one.may_break:
+        yield f"  Now and then also, by timing or by the order of plugins: {', '.join(one.may_break)}"
 
 
 def _paragraph(text: str, indent: str = "  ") -> list[str]:

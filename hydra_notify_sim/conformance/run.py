@@ -75,8 +75,8 @@ def _only_unmet(event: events.Event) -> bool:
     return (
         isinstance(event, events.ScenarioFinished)
         and not event.history.header.in_process
-        and any(not one.met for one in event.expectations)
-        and not any(one.verdict in {"violated", "known"} or one.reported for one in event.judgements.verdicts)
+        and event.verdict.unmet != ()
+        and not (event.verdict.violated or event.verdict.explained)
     )
 
 

@@ -1,10 +1,10 @@
 """Known deviations: promises that a dispatcher is known to break, and why; what profile ``upstream`` and ``--known`` say.
 
-A violation that one of them covers is *known*, and fails no run. One that was put to the test and not found any
-more does, so that a baseline never outlives what it excuses.
+A violation that one of them covers is *known*, and fails no run. One that was put to the test and found by no story of a
+run does, so that a baseline never outlives what it excuses (`hydra_notify_sim.checks.verdict`).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hydra_notify_sim.contract import quirks
@@ -29,22 +29,15 @@ class Deviation:
 
 
 UPSTREAM: tuple[Deviation, ...] = tuple(
-    Deviation(quirk.id, promise, quirk.what, timing=quirk.timing)
+    Deviation(quirk.id, promise, quirk.what, timing=quirk.timing or promise in quirk.may_break)
     for quirk in quirks.QUIRKS
     if quirk.by == "hydra-notify"
-    for promise in quirk.breaks
+    for promise in (*quirk.breaks, *quirk.may_break)
 )
 """What profile ``upstream`` knows: the quirks of hydra-notify (docs/reference/hydra.md, section 5).
 
 Each explains a violation only in a history in which it can have been at work (`hydra_notify_sim.checks.circumstances`).
 """
-
-
-def named_by(scenario: str, known: Mapping[str, Sequence[str]]) -> Iterator[Deviation]:
-    """Yield the deviations that a scenario of this name knows (``known``: quirk id to promises)."""
-    for quirk in quirks.QUIRKS:
-        for promise in known.get(quirk.id, ()):
-            yield Deviation(quirk.id, promise, quirk.what, scenario, quirk.timing)
 
 
 def explaining(promise: str, scenario: str, deviations: Iterable[Deviation]) -> tuple[str, ...]:

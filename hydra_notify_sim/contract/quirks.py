@@ -32,6 +32,8 @@ class Quirk:
     """The program that does it."""
     breaks: tuple[str, ...] = ()
     """Ids of the promises that it breaks, the one it breaks most directly first."""
+    may_break: tuple[str, ...] = ()
+    """Ids of further promises that it was seen to break now and then, depending on timing or on the order of plugins."""
     timing: bool = False
     """Whether it depends on timing, or on which other plugins are installed, that a story for it shows it."""
 
@@ -87,6 +89,7 @@ QUIRKS: tuple[Quirk, ...] = (
         ),
         by="hydra-notify",
         breaks=("B-clear-own", "B-at-least-once", "B-each-outcome"),
+        may_break=("B-clear-after",),
     ),
     Quirk(
         id="hn-truncated-dependents",
@@ -184,6 +187,7 @@ QUIRKS: tuple[Quirk, ...] = (
         id="hn-old-payloads",
         what="Up to August 2026 it takes eval_added and eval_failed with `error_changed` for malformed, and drops them.",
         by="hydra-notify",
+        breaks=("E-live",),
     ),
     Quirk(
         id="hn-stale-rows",
@@ -229,4 +233,4 @@ def quirk(quirk_id: str) -> Quirk:
 
 def breaking(promise_id: str) -> tuple[Quirk, ...]:
     """Return the quirks that break this promise: what makes its violation *known*."""
-    return tuple(found for found in QUIRKS if promise_id in found.breaks)
+    return tuple(found for found in QUIRKS if promise_id in (*found.breaks, *found.may_break))

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hydra_notify_sim import history
+from hydra_notify_sim.checks.verdict import StoryVerdict
 from hydra_notify_sim.checks.verdicts import Judgements
 
 
@@ -33,18 +34,6 @@ class ScenarioStarted:
 
 
 @dataclass(frozen=True, slots=True)
-class Expectation:
-    """What an ``expect`` step said, and whether it was so."""
-
-    text: str
-    met: bool
-    found: str = ""
-    """What was there instead, where it was not met."""
-    line: int = 0
-    """Line of the scenario's file, from 1."""
-
-
-@dataclass(frozen=True, slots=True)
 class ScenarioFinished:
     """A scenario was played and judged."""
 
@@ -52,11 +41,7 @@ class ScenarioFinished:
     file: Path
     sentence: str
     history: history.Source
-    judgements: Judgements
-    expectations: tuple[Expectation, ...]
-    not_exercised: tuple[str, ...]
-    """Why it does not count as exercised: points never reached, promises under ``exercises`` that were not."""
-    passed: bool
+    verdict: StoryVerdict
     seconds: float
     """Real time that playing and judging took."""
     command: str
@@ -65,6 +50,16 @@ class ScenarioFinished:
     """What the dispatcher logged (in a process: the last lines of its output)."""
     nicknames: dict[int, str] = field(default_factory=dict)
     """Build id to the scenario's nickname."""
+
+    @property
+    def judgements(self) -> Judgements:
+        """What the checks say of each promise."""
+        return self.verdict.judgements
+
+    @property
+    def passed(self) -> bool:
+        """Whether the scenario passed."""
+        return self.verdict.passed
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +82,3 @@ class RunFinished:
 
 
 Event = RunStarted | ScenarioStarted | ScenarioFinished | ScenarioFailed | RunFinished
-
-
-def points_missed(event: ScenarioFinished) -> list[str]:
-    """Return why a story did not go as told: the points that were not reached, or that nobody can be held at."""
-    unexercised = [f"{promise} stands" for promise in event.history.header.exercises]
-    return [one for one in event.not_exercised if not one.startswith(tuple(unexercised))]

@@ -9,7 +9,6 @@ from hydra_notify_sim import checks, history
 from hydra_notify_sim.checks.retries import DUE_TOLERANCE, PARKED
 from hydra_notify_sim.checks.verdicts import Allowed
 from hydra_notify_sim.contract import statuses
-from hydra_notify_sim.engine.events import Expectation
 from hydra_notify_sim.scenario import expect as wanted
 
 DEPENDENTS_TOLD = 8
@@ -72,9 +71,12 @@ def calls(records: history.History) -> list[Seen]:
     return list(seen.values())
 
 
-def evaluate(expect: wanted.Expect, moment: Moment, line: int) -> list[Expectation]:
+def evaluate(expect: wanted.Expect, moment: Moment, line: int) -> list[history.Expected]:
     """Return what the step expects, one by one, and whether each is so; ``violated`` waits for the end."""
-    return [Expectation(text, not found, found, line) for text, found in _each(expect, moment)]
+    return [
+        history.Expected(t=moment.now, text=text, met=not found, found=found, line=line)
+        for text, found in _each(expect, moment)
+    ]
 
 
 def _each(expect: wanted.Expect, moment: Moment) -> Iterator[tuple[str, str]]:
@@ -107,19 +109,6 @@ def _each(expect: wanted.Expect, moment: Moment) -> Iterator[tuple[str, str]]:
         pattern = re.compile(expect.log)
         found = "" if any(pattern.search(line) for line in moment.log) else "no such line in the log"
         yield f"log: {expect.log}", found
-
-
-def violated(expect: wanted.Expect, broken: Sequence[str], line: int) -> list[Expectation]:
-    """Hold the promises that should have been broken against those that were."""
-    return [
-        Expectation(
-            f"violated: {promise}",
-            promise in broken,
-            "" if promise in broken else f"broken: {', '.join(broken) or 'none'}",
-            line,
-        )
-        for promise in expect.violated or ()
-    ]
 
 
 def _is_of(call: Seen, who: str) -> bool:

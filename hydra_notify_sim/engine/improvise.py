@@ -12,7 +12,6 @@ from hydra_notify_sim import history
 from hydra_notify_sim.checks.so_far import SoFar
 from hydra_notify_sim.engine.actors import Actors
 from hydra_notify_sim.engine.feed import Feed
-from hydra_notify_sim.engine.play import Played
 from hydra_notify_sim.engine.run import Runner
 from hydra_notify_sim.scenario.model import Given, GivenBuild, Scenario
 from hydra_notify_sim.scenario.steps import StepBase
@@ -37,7 +36,7 @@ class Improvisation:
         self.steps: list[StepBase] = []
         """The story so far."""
         making = Scenario.model_construct(
-            scenario="", why="", exercises=(), known={}, given=self._given, story=()
+            scenario="", why="", exercises=(), known={}, may_break={}, given=self._given, story=()
         )
         with ExitStack() as put_away:
             stage = runner.set_up(name, making, "", put_away)
@@ -52,11 +51,6 @@ class Improvisation:
         """Everything that happened so far."""
         self.checks = SoFar(stage.written)
         """The checks on it."""
-
-    @property
-    def played(self) -> Played:
-        """What playing left behind: points that were never reached, expectations."""
-        return self._player.played
 
     @property
     def builds(self) -> Mapping[str, GivenBuild]:

@@ -5,7 +5,6 @@ a call; what should catch it in the middle of something is played there, with ``
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import NoReturn
 
 from hydra_notify_sim import errors, history, simulator
@@ -13,13 +12,11 @@ from hydra_notify_sim.checks.retries import PARKED
 from hydra_notify_sim.database.locks import LockHeldError
 from hydra_notify_sim.engine import expectations
 from hydra_notify_sim.engine.actors import Actors
-from hydra_notify_sim.engine.events import Expectation
 from hydra_notify_sim.engine.server_faults import ServerFaults
 from hydra_notify_sim.recorders.recorder import Behaviour
 from hydra_notify_sim.scenario import points
 from hydra_notify_sim.scenario import steps as verbs
 from hydra_notify_sim.scenario.durations import UNTIL_DUE
-from hydra_notify_sim.scenario.expect import Expect
 from hydra_notify_sim.scenario.model import Scenario
 from hydra_notify_sim.targets.points import Armed
 from hydra_notify_sim.targets.target import Target
@@ -37,6 +34,8 @@ WITHOUT_SERVER = (
     verbs.Settle,
 )
 """Steps that are played while the server is stopped, or say themselves why they cannot be."""
+SETTLES = "the dispatcher settles"
+"""What the step ``settle`` expects."""
 WRITES_NOTHING = (verbs.Dispatcher, verbs.Connection, verbs.Settle, verbs.ExpectStep)
 """Steps that write no rows, so that none of them waits for a lock of ours."""
 
@@ -54,19 +53,6 @@ class StoryEndsHere(Exception):  # noqa: N818 - not an error: the rest of the st
         """Whether it was raised through the middle of the dispatcher's work, which is left undone."""
 
 
-@dataclass
-class Played:
-    """What playing a scenario leaves behind, beside the history."""
-
-    expectations: list[Expectation] = field(default_factory=list)
-    violated: list[tuple[Expect, int]] = field(default_factory=list)
-    """The ``violated`` expectations, which are looked at when all is judged."""
-    missed: list[str] = field(default_factory=list)
-    """Points that were never reached, with the reason."""
-    astray: list[str] = field(default_factory=list)
-    """The same after what a ``repeat`` has for its point: from there on the story may well take another way."""
-
-
 class Player:
     """Plays the steps of one scenario on one target."""
 
@@ -82,7 +68,6 @@ class Player:
         self.target = target
         self.actors = actors
         self.behaviours = behaviours
-        self.played = Played()
         self.server = server
         self._story: Iterator[verbs.StepBase] = iter(())
         self._armed: list[tuple[Armed, int]] = []
@@ -121,8 +106,8 @@ class Player:
             verbs.Unknown: self._unknown,
         }
 
-    def play(self) -> Played:
-        """Play the whole story, and let the dispatcher settle at its end."""
+    def play(self) -> None:
+        """Play the whole story, and let the dispatcher settle at its end; what came of it stands in the history."""
         try:
             self.play_steps(self.scenario.story)
         except StoryEndsHere as ended:
@@ -141,11 +126,15 @@ class Player:
                     ) from error
                 raise StoryError(f"{self._where()}: {error}") from error
             # The dispatcher left the story's path, and this is where the two can no longer be reconciled.
-            lost = self.played.astray if self._struck else self.played.missed
-            lost.append(f"{self._where()}: the story could not go on: {error}")
+            self._record(
+                history.StoryEnded(
+                    t=self._now,
+                    reason=f"{self._where()}: the story could not go on: {error}",
+                    diverged=self._struck,
+                )
+            )
             self._give_up()  # The error may have come from a point.
         self.end()
-        return self.played
 
     def _give_up(self) -> None:
         """End the dispatcher in the middle of its work: nothing that it owes from here on can be held against it."""
@@ -160,11 +149,19 @@ class Player:
         self._note_missed()
 
     @property
+    def _missed(self) -> bool:
+        """Whether the story did not go as told, so that what it expects may not come true."""
+        return any(
+            isinstance(record, history.PointMissed | history.StoryEnded) and not record.diverged
+            for record in self.target.journal.history
+        )
+
+    @property
     def _departed(self) -> bool:
         """Whether the dispatcher did not do what the story took for granted."""
         return (
             self._struck
-            or bool(self.played.missed)
+            or self._missed
             or any(isinstance(record, history.Ended) for record in self.target.journal.history)
         )
 
@@ -243,8 +240,10 @@ class Player:
                 why = self.target.points.cannot.get(armed.name, "it was never reached")
                 reason = f"line {line}: the point {armed}: {why}"
                 is_own = not any(armed is enclosing for enclosing, _ in self._enclosed)
-                (self.played.astray if self._struck and is_own else self.played.missed).append(reason)
-                self._record(history.PointMissed(t=self._now, point=str(armed), reason=reason))
+                diverged = self._struck and is_own
+                self._record(
+                    history.PointMissed(t=self._now, point=str(armed), reason=reason, diverged=diverged)
+                )
         self._armed.clear()
 
     def _hold(self, plugin: str) -> None:
@@ -311,7 +310,6 @@ class Player:
         if self._has_dispatcher("cut off"):
             if step.reply_lost and (why := self.target.points.cannot.get("reply_lost")):
                 reason = f"{self._where()}: {why}"
-                self.played.missed.append(reason)
                 self._record(history.PointMissed(t=self._now, point="reply_lost", reason=reason))
             self.target.lose_connection(reply_lost=step.reply_lost)
 
@@ -333,8 +331,11 @@ class Player:
             if isinstance(record, history.Settled):
                 return
             if isinstance(record, history.NotSettled):
-                unmet = Expectation("the dispatcher settles", met=False, found=record.reason, line=step.line)
-                self.played.expectations.append(unmet)
+                self._record(
+                    history.Expected(
+                        t=self._now, text=SETTLES, met=False, found=record.reason, line=step.line
+                    )
+                )
                 return
 
     # The server
@@ -351,7 +352,6 @@ class Player:
     def _cannot_go_on(self, what: str, why: str, *, in_the_middle: bool = False) -> NoReturn:
         """End the story here: what it asks for cannot be had, and the rest takes it for granted."""
         reason = f"{self._where()}: {why}"
-        self.played.missed.append(reason)
         self._record(history.PointMissed(t=self._now, point=what, reason=reason))
         raise StoryEndsHere(reason, in_the_middle=in_the_middle or self.target.inside)
 
@@ -384,10 +384,15 @@ class Player:
         self.target.next_due()  # looks at the rows
         dues = [task.due for task in self.target.journal.tasks if task.due <= self._now + PARKED]
         if not dues:
-            unmet = Expectation(
-                "a stored task is due", met=False, found="no task is stored that will be due", line=step.line
+            self._record(
+                history.Expected(
+                    t=self._now,
+                    text="a stored task is due",
+                    met=False,
+                    found="no task is stored that will be due",
+                    line=step.line,
+                )
             )
-            self.played.expectations.append(unmet)
             return 0.0
         # A dispatcher counts whole seconds: what failed together may be due in two of them.
         return max(0.0, *(due - self._now for due in dues if due <= min(dues) + SAME_SECOND))
@@ -430,12 +435,16 @@ class Player:
     # Looking
 
     def _expect(self, step: verbs.ExpectStep) -> None:
-        if self.played.missed:
+        if self._missed:
             return  # What the story expects follows from what was to happen at the point.
         self.target.journal.observe()
-        self.played.expectations += expectations.evaluate(step.expect, self._moment(), step.line)
+        for expected in expectations.evaluate(step.expect, self._moment(), step.line):
+            self._record(expected)
         if step.expect.violated:
-            self.played.violated.append((step.expect, step.line))
+            # Looked at when all is judged, by who judges it: `hydra_notify_sim.checks.verdict`.
+            self._record(
+                history.ViolationsExpected(t=self._now, promises=step.expect.violated, line=step.line)
+            )
 
     def _unknown(self, _step: verbs.Unknown) -> None:
         raise StoryError(

@@ -3,7 +3,7 @@
 import platform
 import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +11,13 @@ from pathlib import Path
 import psycopg
 
 from hydra_notify_sim import __version__, checks, errors, history
-from hydra_notify_sim.checks.verdicts import Judgements
 from hydra_notify_sim.contract import profiles
 from hydra_notify_sim.contract.deviations import Deviation
 from hydra_notify_sim.dispatcher import metrics
-from hydra_notify_sim.engine import behaviours, events, expectations
+from hydra_notify_sim.engine import behaviours, events
 from hydra_notify_sim.engine.actors import Actors
 from hydra_notify_sim.engine.environment import Environment, opened
-from hydra_notify_sim.engine.play import Played, Player
+from hydra_notify_sim.engine.play import Player
 from hydra_notify_sim.engine.server_faults import ServerFaults
 from hydra_notify_sim.recorders.journal import Journal
 from hydra_notify_sim.scenario.model import Scenario
@@ -142,9 +141,9 @@ class Runner:
         try:
             with ExitStack() as put_away:
                 stage = self.set_up(path, scenario, document, put_away)
-                played = stage.player.play()
+                stage.player.play()
                 log = tuple(stage.target.log())
-            judgements = checks.judge(stage.written)
+            verdict = checks.decide(stage.written)
         except psycopg.OperationalError as error:
             lost = errors.EnvironmentFailedError(
                 f"the database was lost while {path} was played: {str(error).strip()}. Is the server still there?"
@@ -152,9 +151,7 @@ class Runner:
             return events.ScenarioFailed(path.stem, path, scenario.scenario, lost, self._command(path))
         except Exception as error:  # noqa: BLE001  # told to the person with what to report, and the run goes on
             return events.ScenarioFailed(path.stem, path, scenario.scenario, error, self._command(path))
-        return self.finished(
-            loaded, stage, played, judgements=judgements, log=log, seconds=time.monotonic() - begun
-        )
+        return self.finished(loaded, stage, verdict, log=log, seconds=time.monotonic() - begun)
 
     def set_up(self, path: Path, scenario: Scenario, document: str, put_away: ExitStack) -> Stage:
         """Make a clean database, a target and the actors ready; what they hold is given back by ``put_away``."""
@@ -228,7 +225,8 @@ class Runner:
             file=str(path),
             document=document,
             exercises=tuple(scenario.exercises),
-            known={quirk: tuple(broken) for quirk, broken in scenario.known.items()},
+            known=dict(scenario.known),
+            may_break=dict(scenario.may_break),
             deviations=self.options.known,
             known_lenient=self.options.known_lenient,
             profile=self.options.profile,
@@ -248,33 +246,19 @@ class Runner:
         self,
         loaded: Loaded,
         stage: Stage,
-        played: Played,
+        verdict: checks.StoryVerdict,
         *,
-        judgements: Judgements,
         log: tuple[str, ...],
         seconds: float,
     ) -> events.ScenarioFinished:
         """Return the event for a scenario that was played and judged."""
         path, scenario, _ = loaded
-        broken = [v.promise for v in judgements.verdicts if v.verdict == "violated"]
-        wanted = {promise for expect, _ in played.violated for promise in expect.violated or ()}
-        met = [*played.expectations]
-        for expect, line in played.violated:
-            met += expectations.violated(expect, broken, line)
-        not_exercised = [*played.missed, *_not_exercised(scenario.exercises, judgements)]
-        # What a story expects follows from the contract: where a known deviation was met, it may not come true.
-        deviates = any(v.verdict == "known" for v in judgements.verdicts)
-        as_expected = deviates or (all(e.met for e in met) and not not_exercised)
-        passed = set(broken) <= wanted and as_expected
         return events.ScenarioFinished(
             path.stem,
             path,
             scenario.scenario,
             stage.written,
-            judgements,
-            tuple(met),
-            tuple(not_exercised),
-            passed,
+            verdict,
             seconds,
             self._command(path),
             log,
@@ -283,12 +267,3 @@ class Runner:
 
     def _command(self, path: Path) -> str:
         return f"{self.options.command} {shlex.quote(str(path))}"
-
-
-def _not_exercised(exercises: Sequence[str], judgements: Judgements) -> list[str]:
-    verdicts: Mapping[str, str] = {v.promise: v.verdict for v in judgements.verdicts}
-    return [
-        f"{promise} stands under `exercises`, and nothing in the run put it to the test"
-        for promise in exercises
-        if verdicts.get(promise) == "not_exercised"
-    ]

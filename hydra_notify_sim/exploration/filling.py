@@ -211,7 +211,7 @@ class Filler:
         if any(isinstance(record, history.PointMissed) for record in event.history):
             self.count.unreached += 1
             return None, False
-        if not all(one.met for one in event.expectations):
+        if event.verdict.unmet:
             self.count.otherwise += 1
             return None, True
         broken = violated(event)

@@ -33,4 +33,4 @@ class Stage:
 
 def violated(event: events.ScenarioFinished) -> tuple[str, ...]:
     """Return the promises that a scenario broke, in the order of the contract."""
-    return tuple(v.promise for v in event.judgements.verdicts if v.verdict == "violated")
+    return event.verdict.violated

@@ -15,7 +15,7 @@ from hydra_notify_sim.exploration.campaigns.campaign import Result
 from hydra_notify_sim.exploration.campaigns.state import State
 from hydra_notify_sim.exploration.campaigns.tasks import Plan
 from hydra_notify_sim.reports import words
-from hydra_notify_sim.reports.summary import EXIT_WORDS
+from hydra_notify_sim.reports.summary import EXIT_WORDS, all_well
 
 VERSION = 1
 
@@ -80,7 +80,8 @@ class CampaignScreen:
             )
         self._table(result)
         self._say(progress(result))
-        self._say(f"{EXIT_WORDS[exit_code]} (exit status {exit_code})", "green" if exit_code == 0 else "bold")
+        ending = EXIT_WORDS[exit_code] if exit_code else all_well(known=result.tally.known)
+        self._say(f"{ending} (exit status {exit_code})", "green" if exit_code == 0 else "bold")
 
     def _replayed(self, result: Result) -> None:
         for one in result.replayed:

@@ -124,9 +124,9 @@ def verdicts(event: events.ScenarioFinished) -> dict[str, Any]:
         **json_report.scenario(event),
         "expectations": [
             {"text": one.text, "met": one.met, "found": one.found, "line": one.line}
-            for one in event.expectations
+            for one in event.verdict.expectations
         ],
-        "not_exercised": list(event.not_exercised),
+        "not_exercised": list(event.verdict.not_exercised),
         "reported": list(event.judgements.reported),
         "nicknames": {str(number): name for number, name in event.nicknames.items()},
         "seconds": round(event.seconds, 6),

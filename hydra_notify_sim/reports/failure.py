@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hydra_notify_sim import errors
+from hydra_notify_sim.checks.verdict import Expectation
 from hydra_notify_sim.checks.verdicts import Verdict
 from hydra_notify_sim.contract import promises
 from hydra_notify_sim.engine import events
-from hydra_notify_sim.reports import safe, summary, timeline, words
+from hydra_notify_sim.reports import safe, timeline, words
 
 Role = Literal["heading", "plain", "quote", "proof", "dim", "bad", "known", "good", "command"]
 
@@ -52,10 +53,10 @@ def rows_of(event: events.ScenarioFinished, *, whole: bool = False) -> Iterator[
         yield from _violation(verdict, names)
     for verdict in violated[SHOWN_VIOLATIONS:]:
         yield Row(f"{verdict.promise} was broken too: {_explained(verdict, names)}", "bad", 2)
-    if violated or whole or any(not one.met for one in event.expectations):
+    if violated or whole or event.verdict.unmet:
         yield from _story(event, violated, names, whole=whole)
     yield from _expectations(event)
-    for reason in event.not_exercised:
+    for reason in event.verdict.not_exercised:
         yield Row(f"Not exercised: {words.one_line(names.explain(reason))}", "known", 2)
     yield from log_rows(event.log)
     if event.command:
@@ -100,14 +101,21 @@ def promise_text(promise: str) -> str:
 
 
 def _expectations(event: events.ScenarioFinished) -> Iterator[Row]:
-    for one in event.expectations:
-        if one.met:
-            continue
-        place = f"{event.file}:{one.line}" if one.line else str(event.file)
-        yield Row(f"Expectation not met, {safe.clean(place)}", "bad", 2)
+    for one in event.verdict.unmet:
+        yield Row(f"Expectation not met, {place(event, one)}", "bad", 2)
         yield Row(f"expected: {words.one_line(one.text)}", "plain", 4)
         if one.found:
             yield Row(f"found:    {words.one_line(one.found)}", "plain", 4)
+
+
+def place(event: events.ScenarioFinished, one: Expectation) -> str:
+    """Return where an expectation stands: file and line of the scenario, also where a saved history was judged."""
+    told = event.history.header.file
+    if not one.line:
+        return safe.clean(str(event.file))
+    if not told or told == str(event.file):
+        return safe.clean(f"{event.file}:{one.line}")
+    return safe.clean(f"line {one.line} of the scenario, {told}")
 
 
 def log_rows(log: Iterable[str], last: int = 15) -> Iterator[Row]:
@@ -183,13 +191,10 @@ def error_text(error: BaseException) -> str:
 
 def headline(event: events.ScenarioFinished) -> str:
     """Return in a few words why a scenario is not passed."""
-    broken = [one.promise for one in event.judgements.verdicts if one.verdict == "violated"]
-    unmet = sum(not one.met for one in event.expectations)
-    parts = []
-    if broken:
-        parts.append(f"{words.listed(broken)} violated")
-    if unmet:
-        parts.append(f"{words.plural(unmet, 'expectation')} not met")
-    if not parts and not summary.is_broken(event):
+    verdict = event.verdict
+    parts = [f"{words.listed(verdict.violated)} violated"] if verdict.violated else []
+    if verdict.unmet:
+        parts.append(f"{words.plural(len(verdict.unmet), 'expectation')} not met")
+    if verdict.outcome == "not_exercised":
         parts.append("not exercised")
     return ", ".join(parts) or "not passed"

@@ -57,6 +57,7 @@ class JsonReport:
                 "scenarios": self.summary.scenarios,
                 "passed": self.summary.passed,
                 "failed": self.summary.failed,
+                "outcome": self.summary.ending,
                 "outlived": [one.id for one in self.summary.outlived],
                 "promises": {one: self.summary.count(one) for one in JUDGEMENTS},
             },
@@ -67,11 +68,12 @@ class JsonReport:
 def scenario(event: events.ScenarioFinished) -> dict[str, Any]:
     """Return a played scenario's value."""
     expectations = [
-        {"text": one.text, "met": one.met, "found": one.found, "line": one.line} for one in event.expectations
+        {"text": one.text, "met": one.met, "found": one.found, "line": one.line}
+        for one in event.verdict.expectations
     ]
     expectations += [
         {"text": "the scenario is exercised", "met": False, "found": reason, "line": 0}
-        for reason in event.not_exercised
+        for reason in event.verdict.not_exercised
     ]
     return {
         "name": event.name,

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 from hydra_notify_sim import errors
 from hydra_notify_sim.engine import events
 from hydra_notify_sim.reports import failure, json_report, safe
-from hydra_notify_sim.reports.summary import Summary, is_broken
+from hydra_notify_sim.reports.summary import Summary
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -85,7 +85,7 @@ def _finished(event: events.ScenarioFinished) -> ET.Element:
     case = _case(event.name, event.file, event.seconds)
     if not event.passed:
         # A scenario that exercised too little says nothing about the dispatcher: an error, not a failure.
-        kind = "failure" if is_broken(event) else "error"
+        kind = "failure" if event.verdict.outcome == "broken" else "error"
         _say(
             case,
             kind,

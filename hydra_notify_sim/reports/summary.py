@@ -1,14 +1,14 @@
 """The events of a run folded to totals and to the exit code."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hydra_notify_sim import errors, history
-from hydra_notify_sim.checks.verdicts import Allowed, Judgement, Verdict
-from hydra_notify_sim.contract import deviations
-from hydra_notify_sim.contract.deviations import Deviation
+from hydra_notify_sim.checks.verdict import KnownIssue
+from hydra_notify_sim.checks.verdicts import Allowed, Judgement
 from hydra_notify_sim.engine import events
+from hydra_notify_sim.reports import words
 
 JUDGEMENTS: tuple[Judgement, ...] = ("held", "violated", "known", "not_exercised")
 
@@ -22,7 +22,25 @@ EXIT_WORDS = {
     130: "interrupted",
     143: "asked to end",
 }
-"""Exit code to what it means."""
+"""Exit code to what it means; of a run that came to its end `Summary.ending` says more."""
+
+GONE = "a known issue was looked for, and no story found it"
+
+
+def all_well(*, violated: Sequence[str] = (), known: Sequence[str] = (), unjudged: Sequence[str] = ()) -> str:
+    """Return how a run ended that failed nothing: what was broken all the same, and that nothing else was.
+
+    Args:
+        violated: promises that were violated, as stories expected.
+        known: promises that are known to be broken.
+        unjudged: promises that were broken and that the profile does not judge.
+
+    """
+    parts = [f"{', '.join(violated)} violated, as the stories expect"] if violated else []
+    parts += [f"{words.plural(len(known), 'promise')} known to be broken"] if known else []
+    parts += [f"{', '.join(unjudged)} broken, which the profile does not judge"] if unjudged else []
+    return f"{'; '.join(parts)}; every other promise that was exercised held" if parts else EXIT_WORDS[0]
+
 
 _STRONGER: dict[Judgement, int] = {"not_exercised": 0, "held": 1, "known": 2, "violated": 3}
 
@@ -55,8 +73,10 @@ class Summary:
     interrupted: bool = False
     terminated: bool = False
     """Whether the interruption was SIGTERM."""
-    sought: dict[Deviation, bool] = field(default_factory=dict)
-    """Known deviation that does not depend on timing, and was put to the test, to whether it was found."""
+    sought: dict[KnownIssue, bool] = field(default_factory=dict)
+    """Known issue that a story looked for or found, to whether any story found it."""
+    unjudged: dict[str, None] = field(default_factory=dict)
+    """Promises that were broken and that the profile does not judge, in the order in which they were found."""
     unwritten: bool = False
     """Whether a report that was asked for could not be written."""
     seconds: float = 0.0
@@ -85,7 +105,7 @@ class Summary:
             self.passed += 1
         else:
             self.failed += 1
-            if is_broken(event):
+            if event.verdict.outcome == "broken":
                 self.broken += 1
             else:
                 self.unexercised += 1
@@ -96,20 +116,15 @@ class Summary:
             before = self.promises.get(verdict.promise, "not_exercised")
             stronger = _STRONGER[verdict.verdict] >= _STRONGER[before]
             self.promises[verdict.promise] = verdict.verdict if stronger else before
-            self._seek(event, verdict)
+            if verdict.reported:
+                self.unjudged[verdict.promise] = None
+        for issue, found in event.verdict.sought.items():
+            self.sought[issue] = self.sought.get(issue, False) or found
         self.allowed.update((one.kind, one.promise) for one in event.judgements.allowed)
 
-    def _seek(self, event: events.ScenarioFinished, verdict: Verdict) -> None:
-        if verdict.verdict == "not_exercised":
-            return
-        for one in _sought_in(event):
-            if one.covers(verdict.promise, event.name):
-                found = verdict.verdict == "known" and verdict.quirk == one.id
-                self.sought[one] = self.sought.get(one, False) or found
-
     @property
-    def outlived(self) -> list[Deviation]:
-        """Known deviations that were put to the test and not found any more."""
+    def outlived(self) -> list[KnownIssue]:
+        """Known issues that were looked for and found by no story."""
         return [one for one, found in self.sought.items() if not found]
 
     def count(self, judgement: Judgement) -> int:
@@ -134,11 +149,31 @@ class Summary:
         for code in (2, 5, 3):
             if code in codes:
                 return code
-        if self.broken or (self.outlived and not self.interrupted):
+        if self._fails:
             return 1
         if self.interrupted:
             return 143 if self.terminated else 130
         return 4 if self.nothing_exercised else 0
+
+    @property
+    def _fails(self) -> bool:
+        # A run about promises is not content with a violation because a story expects it.
+        about_promises = self.required is not None and self.count("violated") > 0
+        return bool(self.broken or about_promises or (self.outlived and not self.interrupted))
+
+    @property
+    def ending(self) -> str:
+        """Return in words how the run ended, for its exit code."""
+        code = self.exit_code
+        if code == 4:
+            return self.nothing_exercised
+        if code == 1 and not self.broken and not self.count("violated"):
+            return GONE
+        if code == 0:
+            return all_well(
+                violated=self.having("violated"), known=self.having("known"), unjudged=list(self.unjudged)
+            )
+        return EXIT_WORDS[code]
 
     @property
     def nothing_exercised(self) -> str:
@@ -157,23 +192,18 @@ class Summary:
         return f"{', '.join(missing)} never put to the test" if missing else ""
 
 
-def _sought_in(event: events.ScenarioFinished) -> Iterator[Deviation]:
-    """Yield the known deviations that are to be found where they are put to the test."""
-    header = event.history.header
-    known = list(header.deviations)
-    if event.judgements.profile == "upstream":
-        known += deviations.named_by(header.name, header.known)
-    return (one for one in known if not one.timing and not header.known_lenient)
-
-
-def is_broken(event: events.ScenarioFinished) -> bool:
-    """Whether a scenario that is not passed broke a promise or an expectation, rather than exercised too little."""
-    if event.passed:
-        return False
+def gone_text(one: KnownIssue) -> str:
+    """Return that a known issue was not found, and what to do, as sentences for people."""
+    name = words.one_line(one.id)
+    if one.of_profile:
+        return (
+            f"Known issue {name} of Hydra: stories that exercise it ran, and none found it. Has this hydra-notify mended "
+            "it? Then judge it by --profile strict; --known-lenient looks for none."
+        )
+    where = f" in {words.one_line(one.scenario)}" if one.scenario else ""
     return (
-        any(verdict.verdict == "violated" for verdict in event.judgements.verdicts)
-        or any(not expectation.met for expectation in event.expectations)
-        or not event.not_exercised
+        f"Known issue {name}: {one.promise} was put to the test{where}, and no story found it broken. Take it out of the "
+        "--known file, or say --known-lenient if it depends on timing."
     )
 
 

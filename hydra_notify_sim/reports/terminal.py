@@ -5,11 +5,10 @@ from typing import TextIO
 
 from hydra_notify_sim import errors
 from hydra_notify_sim.checks.verdicts import Judgement
-from hydra_notify_sim.contract import quirks
 from hydra_notify_sim.engine import events
 from hydra_notify_sim.reports import failure, safe, screen, timeline, words
 from hydra_notify_sim.reports.failure import Role, Row
-from hydra_notify_sim.reports.summary import EXIT_WORDS, Summary, allowed_text, judgement_words
+from hydra_notify_sim.reports.summary import Summary, allowed_text, gone_text, judgement_words
 
 _JUDGEMENT_ROLES: dict[Judgement, Role] = {
     "held": "good",
@@ -19,9 +18,6 @@ _JUDGEMENT_ROLES: dict[Judgement, Role] = {
 }
 _LISTED = 12
 """So many promises that were not exercised are named; a single scenario leaves out most of them."""
-
-
-_QUIRKS = frozenset(quirk.id for quirk in quirks.QUIRKS)
 
 
 class TerminalReport:
@@ -134,16 +130,9 @@ class TerminalReport:
                 yield Row(text, _JUDGEMENT_ROLES[judgement], 2)
         yield from self._allowed()
         for one in total.outlived:
-            where = f" in {one.scenario}" if one.scenario else ""
-            file = "the scenario's `known`" if one.id in _QUIRKS else "the --known file"
-            yield Row(
-                f"Known deviation {words.one_line(one.id)}: {one.promise} was put to the test{where} and not found broken "
-                f"any more. Take it out of {file}, or say --known-lenient if it depends on timing.",
-                "bad",
-            )
+            yield Row(gone_text(one), "bad")
         code = total.exit_code
-        why = total.nothing_exercised if code == 4 else EXIT_WORDS[code]
-        yield Row(f"Exit status {code}: {why}.", "good" if code == 0 else "bad")
+        yield Row(f"Exit status {code}: {total.ending}.", "good" if code == 0 else "bad")
 
     def _allowed(self) -> Iterator[Row]:
         for kind in ("lost", "repeated"):
@@ -177,10 +166,9 @@ def _verdicts(event: events.ScenarioFinished) -> Iterator[Row]:
             _JUDGEMENT_ROLES[one.verdict],
             4,
         )
-    unmet = [one for one in event.expectations if not one.met]
-    met = len(event.expectations) - len(unmet)
-    if event.expectations:
-        yield Row(f"Expectations: {met} of {len(event.expectations)} met", "good" if not unmet else "bad", 2)
+    expected, unmet = len(event.verdict.expectations), len(event.verdict.unmet)
+    if expected:
+        yield Row(f"Expectations: {expected - unmet} of {expected} met", "bad" if unmet else "good", 2)
 
 
 def _named(event: events.ScenarioFinished, text: str) -> str:

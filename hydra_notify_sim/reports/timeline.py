@@ -225,7 +225,14 @@ class _Writer:
             self.tapped(number, record)
             return
         who, text, tone = _plain(record)
-        self.add(number, who, text, tone, minor=isinstance(record, history.Kicked | history.Settled))
+        self.add(number, who, text, tone, minor=_is_minor(record))
+
+
+def _is_minor(record: history.AnyRecord) -> bool:
+    """Tell whether a reader who looks for a cause can do without it."""
+    if isinstance(record, history.Expected):
+        return record.met
+    return isinstance(record, history.Kicked | history.Settled | history.ViolationsExpected)
 
 
 def _plain(record: history.AnyRecord) -> tuple[str, str, Tone]:  # noqa: C901, PLR0912 - a case a record
@@ -258,8 +265,13 @@ def _plain(record: history.AnyRecord) -> tuple[str, str, Tone]:  # noqa: C901, P
             return "scenario", f"{words.one_line(fault.replace('_', ' '), 60)}{tail}", "fault"
         case history.PointReached(point=point):
             return "scenario", f"holds the dispatcher at {words.one_line(point, 60)}", "fault"
-        case history.PointMissed(point=point, reason=reason):
-            return "scenario", f"missed {words.one_line(point, 60)}: {words.one_line(reason, 160)}", "bad"
+        case history.PointMissed(reason=reason) | history.StoryEnded(reason=reason):
+            return "scenario", f"does not go as told: {words.one_line(reason, 160)}", "bad"
+        case history.Expected(text=text, met=met, found=found):
+            tail = "" if met else f"; found: {words.one_line(found, 160)}"
+            return "scenario", f"expects {words.one_line(text, 160)}{tail}", "rows" if met else "bad"
+        case history.ViolationsExpected(promises=promises):
+            return "scenario", f"expects {words.listed(promises)} to be violated", "rows"
         case history.TimeMoved(seconds=seconds):
             return "clock", f"{words.duration(seconds)} pass", "time"
         case history.Settled():

@@ -226,6 +226,8 @@ class Scenario(Entry):
     """The promises that the file exists for."""
     known: dict[QuirkId, PromiseIds] = Field(default_factory=dict)
     """Quirk id to the promises that it breaks on dispatchers with that quirk."""
+    may_break: dict[QuirkId, PromiseIds] = Field(default_factory=dict)
+    """Quirk id to promises that it breaks as well now and then, depending on timing or on the order of the plugins."""
     given: Given = Given()
     """How the world is when the story begins."""
     story: Annotated[tuple[Step, ...], Field(min_length=1)]

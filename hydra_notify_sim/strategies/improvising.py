@@ -9,7 +9,7 @@ import hypothesis
 import psycopg
 from hypothesis.stateful import RuleBasedStateMachine
 
-from hydra_notify_sim import checks, errors, simulator
+from hydra_notify_sim import checks, errors, history, simulator
 from hydra_notify_sim.checks.verdicts import Judgements
 from hydra_notify_sim.contract import channels
 from hydra_notify_sim.engine import Options
@@ -209,9 +209,11 @@ class Improvising(RuleBasedStateMachine):
 
     def _count(self, judgements: Judgements) -> None:
         story = self.story
-        features = coverage.count(
-            self.tally, story.steps, story.written, judgements, missed=len(story.played.missed)
+        missed = sum(
+            isinstance(one, history.PointMissed | history.StoryEnded) and not one.diverged
+            for one in story.written
         )
+        features = coverage.count(self.tally, story.steps, story.written, judgements, missed=missed)
         if self.climbs and hypothesis.currently_in_test_context() and not broken.broken(judgements):
             hypothesis.target(sum(f.startswith("promise: ") for f in features), label="promises exercised")
             hypothesis.target(sum(f.startswith("fault: ") for f in features), label="faults at points")

@@ -65,7 +65,9 @@ def play(
     if isinstance(event, events.ScenarioFailed):
         _failed(event.error)
     tally = _tallies.setdefault(options, Tally())
-    coverage.count(tally, scenario.story, event.history, event.judgements, missed=len(event.not_exercised))
+    coverage.count(
+        tally, scenario.story, event.history, event.judgements, missed=len(event.verdict.not_exercised)
+    )
     coverage.ran(f"scenarios against {dispatcher}", tally)
     if broken.broken(event.judgements):
         broken.complain(event.judgements, lambda _promise: scenario, ground, "Hypothesis")

@@ -199,7 +199,7 @@ class CallHandler:
         life.holding = None
         next_call = holding.point == "after_call" and holding.failure is None and not holding.last
         if not next_call and not target.backends.lock(holding.builds):
-            reason = "the dispatcher itself holds a lock on what it would have to wait for"
+            reason = f"the point {holding.point}: the dispatcher itself holds a lock on what it would have to wait for"
             target.record(history.PointMissed(t=target.now, point=holding.point, reason=reason))
             return
         target.exchange.answer(holding.arrived, holding.failure)
@@ -214,7 +214,8 @@ class CallHandler:
             return bool(target.exchange.arrived) or life.child.exited or target.backends.wait_for_lock()
 
         if not self._comes_true(is_there) and holding.point != "after_call":
-            reason = f"for {POINT_DEADLINE * target.patience:.0f} s after the call it wrote nothing"
+            seconds = POINT_DEADLINE * target.patience
+            reason = f"the point {holding.point}: for {seconds:.0f} s after the call it wrote nothing"
             target.record(history.PointMissed(t=target.now, point=holding.point, reason=reason))
 
     # Points

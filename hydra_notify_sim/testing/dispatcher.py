@@ -153,6 +153,7 @@ class At:
         target = self._hydra.target
         target.points.disarm(armed)
         why = target.points.cannot.get(armed.name, "the dispatcher never got there while the block ran")
-        target.journal.record(history.PointMissed(t=target.journal.now, point=str(armed), reason=why))
+        reason = f"the point {armed}: {why}, so nothing happened there"
         if error is None:
-            raise PointNotReachedError(f"the point {armed}: {why}, so nothing happened there")
+            raise PointNotReachedError(reason)
+        target.journal.record(history.PointMissed(t=target.journal.now, point=str(armed), reason=reason))

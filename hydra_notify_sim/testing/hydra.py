@@ -78,7 +78,6 @@ class Hydra(Actions):
         self._name = name
         self._tell = tell
         self._command = command
-        self._violated = frozenset(violated)
         self._given = made(Given, jobset=jobset, payloads=payloads) if scenario is None else scenario.given
         self._first = () if scenario is None else scenario.story
         # A scenario in the making: builds and plugins are added to what is given, and its story is `story`.
@@ -87,6 +86,7 @@ class Hydra(Actions):
             why="",
             exercises=() if scenario is None else scenario.exercises,
             known={} if scenario is None else scenario.known,
+            may_break={} if scenario is None else scenario.may_break,
             given=self._given,
             story=self._first,
         )
@@ -94,6 +94,8 @@ class Hydra(Actions):
             self._stage = stage = runner.set_up(path, self._scenario, "", put_away)
             self._put_away = put_away.pop_all()
         self._player, self._written = stage.player, stage.written
+        if promises := tuple(sorted(set(violated))):
+            self._written.append(history.ViolationsExpected(t=stage.target.journal.now, promises=promises))
         self.target = stage.target
         """The dispatcher as the engine drives it."""
         self._actors = stage.player.actors
@@ -325,10 +327,11 @@ class Hydra(Actions):
                 "the dispatcher is down, so it does nothing and settles never: call hydra.dispatcher.start() first"
             )
         self.target.journal.changed()
-        unmet = len(self._player.played.expectations)
+        before = len(self._written)
         self.play(made(verbs.Settle, settle=True))
-        for expectation in self._player.played.expectations[unmet:]:
-            raise verdict.PromiseBrokenError(f"the dispatcher does not settle: {expectation.found}")
+        for record in self._written.records[before:]:
+            if isinstance(record, history.Expected) and not record.met:
+                raise verdict.PromiseBrokenError(f"the dispatcher does not settle: {record.found}")
 
     @property
     def now(self) -> float:
@@ -412,7 +415,7 @@ class Hydra(Actions):
         """
         event = self.judged()
         self._judged_at = len(self._written)
-        if complaint := verdict.complain(event, self._violated, self._tell):
+        if complaint := verdict.complain(event, self._tell):
             raise verdict.PromiseBrokenError(complaint)
         return event.judgements
 
@@ -441,8 +444,7 @@ class Hydra(Actions):
         event = self._runner.finished(
             (self._path, self._scenario, ""),
             self._stage,
-            self._player.played,
-            judgements=checks.judge(self._written),
+            checks.decide(self._written),
             log=tuple(self.log),
             seconds=time.monotonic() - self._begun,
         )
@@ -462,7 +464,7 @@ class Hydra(Actions):
             self.story,
             self._given,
             self._written,
-            verdict.broken(event) or verdict.exercised(event),
+            event.verdict.violated or verdict.exercised(event),
             sentence=self._scenario.scenario,
             why=f"Written from the test {self._name}.",
             own=self._own,

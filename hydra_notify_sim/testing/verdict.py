@@ -16,26 +16,16 @@ class NotExercisedError(AssertionError):
     """An action of the test could not be done here, so what the test is about did not happen; the message says why."""
 
 
-def broken(event: events.ScenarioFinished) -> list[str]:
-    """Return the ids of the promises that were broken."""
-    return [one.promise for one in event.judgements.verdicts if one.verdict == "violated"]
-
-
-def complain(event: events.ScenarioFinished, violated: frozenset[str], tell: Tell) -> str:
-    """Return what is wrong with a run, empty if nothing is.
-
-    ``violated`` are the promises that the test expects to be broken: these and no others.
-    """
-    found = set(broken(event))
-    if found - violated or event.not_exercised or any(not one.met for one in event.expectations):
+def complain(event: events.ScenarioFinished, tell: Tell) -> str:
+    """Return what is wrong with a run, empty if nothing is."""
+    if event.passed:
+        return ""
+    if not event.verdict.unbroken:
         return tell(event)
-    if violated - found:
-        missing = ", ".join(sorted(violated - found))
-        return (
-            f"The test is marked to break {missing}, and nothing broke it. Did the dispatcher get better, or does "
-            "the test no longer do what it should?"
-        )
-    return ""
+    return (
+        f"The test is marked to break {', '.join(event.verdict.unbroken)}, and nothing broke it. Did the dispatcher get "
+        f"better, or does the test no longer do what it should?\n\n{tell(event)}"
+    )
 
 
 def exercised(event: events.ScenarioFinished) -> tuple[str, ...]:

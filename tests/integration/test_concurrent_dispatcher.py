@@ -81,5 +81,5 @@ def test_it_has_settled_when_it_was_quiet_for_as_long_as_it_says(
     event = play(story, f"exec:{sys.executable} {program}")
     violated = {one.promise for one in event.judgements.verdicts if one.verdict == "violated"}
     assert violated <= {"E-order"}  # which thread comes first is chance
-    assert [one for one in event.expectations if not one.met] == []
+    assert event.verdict.unmet == ()
     assert "E-live" in {one.promise for one in event.judgements.verdicts if one.verdict == "held"}

@@ -55,15 +55,15 @@ def test_a_point_that_is_never_reached_makes_the_scenario_not_exercised(tell: Te
   - expect: {calls: {chat: []}}
 """)
     assert not finished.passed
-    assert finished.not_exercised == ("line 13: the point before_store: it was never reached",)
-    assert finished.expectations == ()
+    assert finished.verdict.not_exercised == ("line 13: the point before_store: it was never reached",)
+    assert finished.verdict.expectations == ()
     assert "PointMissed" in kinds(finished)
 
 
 def test_a_promise_under_exercises_that_was_not_fails_the_scenario(tell: Tell) -> None:
     finished = tell("  - dispatcher: start\n", HEAD.replace("L-lives", "R-poison"))
     assert not finished.passed
-    assert "R-poison stands under `exercises`" in finished.not_exercised[0]
+    assert "R-poison stands under `exercises`" in finished.verdict.not_exercised[0]
 
 
 def test_nothing_that_was_judged_is_lost_when_the_dispatcher_ends_by_itself(tell: Tell) -> None:
@@ -206,7 +206,7 @@ def test_a_dispatcher_that_never_rests_is_found(tell: Tell, monkeypatch: pytest.
 """)
     (verdict,) = [v for v in finished.judgements.verdicts if v.promise == "R-gone-plugin"]
     assert verdict.verdict == "violated"
-    assert [e.text for e in finished.expectations if not e.met] == ["the dispatcher settles"]
+    assert [e.text for e in finished.verdict.unmet] == ["the dispatcher settles"]
 
 
 def test_a_crash_between_two_plugins_comes_after_what_the_first_one_causes(tell: Tell) -> None:
@@ -315,7 +315,7 @@ def test_waiting_for_a_task_fails_where_none_is_stored(tell: Tell) -> None:
   - advance: until due
 """
     finished = tell(story)
-    assert [(one.text, one.met, one.line) for one in finished.expectations] == [
+    assert [(one.text, one.met, one.line) for one in finished.verdict.expectations] == [
         ("a stored task is due", False, 16)
     ]
     assert not finished.passed

@@ -21,8 +21,8 @@ def wrong(finished: events.ScenarioFinished) -> list[str]:
             for one in finished.judgements.verdicts
             if one.verdict == "violated"
         ),
-        *(f"line {one.line}: {one.text}: {one.found}" for one in finished.expectations if not one.met),
-        *finished.not_exercised,
+        *(f"line {one.line}: {one.text}: {one.found}" for one in finished.verdict.unmet),
+        *finished.verdict.not_exercised,
     ]
 
 

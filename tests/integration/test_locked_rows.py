@@ -55,7 +55,7 @@ def test_a_row_that_the_dispatcher_keeps_locked_makes_the_story_not_exercised(
     event = play(file, COMMAND, patience=0.2)
     assert not event.passed
     assert not [v for v in event.judgements.verdicts if v.verdict == "violated"]
-    reason = event.not_exercised[0]
+    reason = event.verdict.not_exercised[0]
     assert reason.startswith("line 13: the harness waited 1 s for a lock")
     assert "hydra-notify-sim dispatcher (pid " in reason
     assert "idle in transaction; its last statement: " in reason

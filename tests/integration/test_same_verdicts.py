@@ -31,5 +31,5 @@ def test_a_process_gets_the_verdicts_of_the_dispatcher_in_this_one(file: Path, p
     missed = {promise for promise, verdict in here.items() if there[promise] != verdict}
     assert missed == NOT_AS_A_PROCESS.get(file.stem, set())
     assert {there[promise] for promise in missed} <= {"not_exercised"}
-    assert bool(as_process.not_exercised) == (file.stem in NOT_AS_A_PROCESS)
-    assert [one for one in as_process.expectations if not one.met] == []
+    assert bool(as_process.verdict.not_exercised) == (file.stem in NOT_AS_A_PROCESS)
+    assert as_process.verdict.unmet == ()

@@ -44,9 +44,19 @@ def _known_upstream() -> dict[str, set[str]]:
     """Return quirk → promises that a story under upstream/ knows it to break, each quirk in files of its own name."""
     known: dict[str, set[str]] = {}
     for path, scenario, _ in load_all(UPSTREAM):
-        mine = max((quirk for quirk in scenario.known if path.stem.startswith(quirk)), key=len)
-        known.setdefault(mine, set()).update(scenario.known[mine])
+        named = (*scenario.known, *scenario.may_break)
+        mine = max((quirk for quirk in named if path.stem.startswith(quirk)), key=len)
+        known.setdefault(mine, set()).update(scenario.known.get(mine, ()))
     return known
+
+
+def test_a_story_and_the_table_of_quirks_say_the_same() -> None:
+    for path, scenario, _ in load_all([SCENARIOS]):
+        for id_ in {*scenario.known, *scenario.may_break}:
+            quirk = quirks.quirk(id_)
+            surely, perhaps = scenario.known.get(id_, ()), scenario.may_break.get(id_, ())
+            assert {*surely, *perhaps} <= {*quirk.breaks, *quirk.may_break}, (path, id_)
+            assert not {*surely} & {*perhaps}, (path, id_)
 
 
 def test_every_quirk_of_hydra_notify_has_a_story_that_shows_what_it_breaks() -> None:

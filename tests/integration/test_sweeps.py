@@ -177,7 +177,7 @@ def test_a_point_of_a_repeat_that_is_never_reached_is_not_passed(
     file.write_text(text.replace("point: 11", "point: 1100"))
     finished = play(file)
     assert not finished.passed
-    assert "the point point 1100" in finished.not_exercised[0]
+    assert "the point point 1100" in finished.verdict.not_exercised[0]
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def outcome(
         features=features(scenario, event),
         violated=playing.violated(event),
         called=any(isinstance(record, history.Called) for record in event.history),
-        missed=len(event.not_exercised),
+        missed=len(event.verdict.not_exercised),
         actions=sum(1 for _, step in walk(scenario.story) if is_action(step)),
     )
 

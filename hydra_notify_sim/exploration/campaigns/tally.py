@@ -83,6 +83,11 @@ class Tally(msgspec.Struct):
         return {what.split(" ")[0] for what in self.of_kind("promise")}
 
     @property
+    def known(self) -> list[str]:
+        """The promises that were broken as is known of the dispatcher."""
+        return [what.split(" ")[0] for what in self.of_kind("promise") if what.endswith(" known")]
+
+    @property
     def faults_at_points(self) -> dict[str, int]:
         """How often each fault happened at each point."""
         return self.of_kind("fault")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hydra_notify_sim import checks, errors
+from hydra_notify_sim import checks, errors, history
 from hydra_notify_sim.engine.run import Runner
 from hydra_notify_sim.exploration.sweeps import footprints, variants
 from hydra_notify_sim.exploration.sweeps.variants import Kind, Move, Variant
@@ -79,17 +79,19 @@ class Trier:
                     passed.append(Passed(kind, len(begun), len(stage.written)))
 
                 stage.target.points.watch = note
-                played = stage.player.play()
-            judged = checks.judge(stage.written)
+                stage.player.play()
+            verdict = checks.decide(stage.written)
         except Exception as error:  # noqa: BLE001  # told with the variant; the sweep goes on
             return Tried(variant, error=_told(error)), []
+        of_variant = {f"point {move.point}" for move in variant.moves}
+        missed = [one for one in stage.written if isinstance(one, history.PointMissed | history.StoryEnded)]
         unreached = any(
-            f"the point point {move.point}:" in missed for missed in played.missed for move in variant.moves
+            isinstance(one, history.PointMissed) and one.point in of_variant and not one.diverged
+            for one in missed
         )
-        broken = tuple(v.promise for v in judged.verdicts if v.verdict == "violated")
         more, pruned = self._after(variant, story, passed, begun)
-        astray = next(iter([*played.astray, *([] if unreached else played.missed)]), "")
-        return Tried(variant, broken, astray, unreached, pruned=pruned, further=len(more)), more
+        astray = next((one.reason for one in missed if one.diverged or not unreached), "")
+        return Tried(variant, verdict.violated, astray, unreached, pruned=pruned, further=len(more)), more
 
     def _after(
         self, variant: Variant, story: Scenario, passed: list[Passed], begun: list[verbs.StepBase]

@@ -165,7 +165,7 @@ def _unmet(event: events.ScenarioFinished) -> ET.Element:
         "time": f"{event.seconds:.3f}",
     }
     case = ET.Element("testcase", attributes)
-    unmet = [one for one in event.expectations if not one.met]
+    unmet = event.verdict.unmet
     lines = [
         f"line {one.line}: {words.one_line(one.text)}; found: {words.one_line(one.found)}" for one in unmet
     ]

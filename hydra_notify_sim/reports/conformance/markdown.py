@@ -11,6 +11,7 @@ from hydra_notify_sim.engine import events
 from hydra_notify_sim.reports import failure, json_report, report, safe, words
 from hydra_notify_sim.reports.conformance.tally import Result, Tally, outcome
 from hydra_notify_sim.reports.conformance.terminal import FAMILY_WORDS
+from hydra_notify_sim.reports.summary import gone_text
 
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 """The variable in which GitHub names the file whose markdown it shows on the run's page."""
@@ -58,11 +59,10 @@ def annotations(tally: Tally) -> Iterator[str]:
     for failed in tally.summary.errors:
         yield _command("error", f"{failed.name} could not be played", failure.error_text(failed.error))
     for event in tally.unmet:
-        texts = [one.text for one in event.expectations if not one.met]
+        texts = [one.text for one in event.verdict.unmet]
         yield _command("error", f"{event.name}: expectation not met", "; ".join(texts))
-    for deviation in tally.summary.outlived:
-        text = f"{deviation.promise} was not found broken any more; take the entry out of the --known file"
-        yield _command("error", f"known deviation {deviation.id}", text)
+    for issue in tally.summary.outlived:
+        yield _command("error", f"known issue {issue.id}", gone_text(issue))
     for one in tally.missing():
         yield _command("warning", f"{one.promise.id} not exercised", one.proof)
     for one in tally.of("known"):
@@ -156,7 +156,7 @@ def _beside(tally: Tally) -> Iterator[str]:
         for failed in tally.summary.errors:
             yield f"- {plain(failed.name)}: could not be played: {plain(failure.error_text(failed.error))}"
         for event in tally.unmet:
-            texts = "; ".join(words.one_line(one.text) for one in event.expectations if not one.met)
+            texts = "; ".join(words.one_line(one.text) for one in event.verdict.unmet)
             yield f"- {plain(event.name)}: an expectation was not met: {plain(texts)}"
 
 

@@ -148,13 +148,13 @@ class Tally:
                 pass
 
     def _finished(self, event: events.ScenarioFinished) -> None:
-        exists_for = set(event.history.header.exercises)
-        points = tuple(map(words.one_line, events.points_missed(event)))
+        exists_for = set(event.verdict.exercises)
+        points = tuple(map(words.one_line, event.verdict.unplayed))
         if points:
             self.unplayed[event.name] = points
-        event, beside = sections.only(event, self.results.keys())
+        event = sections.only(event, self.results.keys())
         self.summary.take(event)
-        for promise in beside:
+        for promise in event.verdict.broken_elsewhere:
             self.beside.setdefault(promise, []).append(event.name)
         names = words.Names(event.nicknames)
         for verdict in event.judgements.verdicts:
@@ -162,7 +162,7 @@ class Tally:
         for promise in exists_for & self.results.keys():
             if event.name not in self.results[promise].scenarios:
                 self.results[promise].unplayed[event.name] = points[0] if points else ""
-        if any(not one.met for one in event.expectations):
+        if event.verdict.unmet:
             self.unmet.append(event)
         self.leniencies += leniencies.found(event.history)
 

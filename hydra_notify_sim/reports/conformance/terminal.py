@@ -11,7 +11,7 @@ from hydra_notify_sim.engine import events
 from hydra_notify_sim.reports import failure, safe, screen, words
 from hydra_notify_sim.reports.conformance.tally import Finding, Result, Tally, outcome
 from hydra_notify_sim.reports.failure import Role, Row
-from hydra_notify_sim.reports.summary import EXIT_WORDS, Summary
+from hydra_notify_sim.reports.summary import Summary, gone_text
 
 _ROLES: dict[Judgement, Role] = {
     "held": "good",
@@ -123,11 +123,9 @@ class ConformanceTerminal:
             yield Row("")
             yield Row("Expectations of a story that were not met, though no promise was broken", "bad")
             for event in tally.unmet:
-                for one in event.expectations:
-                    if not one.met:
-                        where = f"{event.file}:{one.line}" if one.line else str(event.file)
-                        found = f"; found: {words.one_line(one.found)}" if one.found else ""
-                        yield Row(f"{safe.clean(where)}: {words.one_line(one.text)}{found}", "plain", 2)
+                for one in event.verdict.unmet:
+                    found = f"; found: {words.one_line(one.found)}" if one.found else ""
+                    yield Row(f"{failure.place(event, one)}: {words.one_line(one.text)}{found}", "plain", 2)
                 yield from _again(event.command)
         if tally.summary.errors:
             yield Row("")
@@ -165,15 +163,10 @@ class ConformanceTerminal:
             found = ", ".join(f"{one} (--section {one[0]})" for one in sorted(tally.beside))
             yield Row(f"Seen beside, in other sections, and not judged here: violations of {found}", "known")
         for one in tally.summary.outlived:
-            yield Row(
-                f"Known deviation {words.one_line(one.id)}: {one.promise} was put to the test and not found broken any "
-                "more. Take it out of the --known file, or say --known-lenient if it depends on timing.",
-                "bad",
-            )
+            yield Row(gone_text(one), "bad")
         code = tally.exit_code
-        why = tally.summary.nothing_exercised if code == 4 else EXIT_WORDS[code]
         yield Row(f"{words.one_line(outcome(tally))}.", "good" if code == 0 else "bad")
-        yield Row(f"Exit status {code}: {why}.", "good" if code == 0 else "bad")
+        yield Row(f"Exit status {code}: {tally.summary.ending}.", "good" if code == 0 else "bad")
 
 
 FAMILY_WORDS: dict[str, str] = {

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from hydra_notify_sim.checks.circumstances import Circumstances
@@ -13,7 +14,10 @@ WAKEUP = ("hn-lost-wakeup", "L-no-stall")
 STALLED = {("hn-lost-wakeup", promise) for promise in ("E-live", "B-live", "C-live")}
 CLEARS = ("hn-first-success-clears", "B-clear-after")
 LOSES = ("hn-first-success-clears", "B-at-least-once")
-STALE = {("hn-stale-clear", promise) for promise in ("B-clear-own", "B-at-least-once", "B-each-outcome")}
+STALE = {
+    ("hn-stale-clear", promise)
+    for promise in ("B-clear-own", "B-at-least-once", "B-each-outcome", "B-clear-after")
+}
 UNFINISHED = ("hn-recovery-unfinished", "B-unfinished")
 LIVELOCK = {("hn-retry-livelock", "R-gone-plugin"), ("hn-retry-livelock", "R-backoff")}
 POISON = {("hn-poison-retry", "R-poison"), ("hn-poison-retry", "L-lives")}
@@ -205,6 +209,12 @@ def an_empty_trace(story: Any) -> None:
     story.notify("eval_started", "\t1")
 
 
+def an_evaluation_of_september(story: Any) -> None:
+    story.header = msgspec.structs.replace(story.header, payloads="2026-09")
+    up(story)
+    story.notify("eval_failed", "1.5.9\t1\t1")
+
+
 def a_broken_payload(story: Any) -> None:
     up(story)
     story.notify("build_queued", "\t1")
@@ -239,6 +249,7 @@ def a_broken_payload(story: Any) -> None:
         (a_notification_of_an_unfinished_build, {UNFINISHED}),
         (a_stop, {("hn-no-sigterm", "L-stop")}),
         (an_empty_trace, {("hn-empty-trace", "P-malformed")}),
+        (an_evaluation_of_september, {("hn-old-payloads", "E-live")}),
         (a_broken_payload, set()),
     ],
 )

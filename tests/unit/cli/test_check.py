@@ -29,7 +29,12 @@ def saved(folder: Path, *records: history.AnyRecord, exercises: tuple[str, ...] 
     ]
     folder.mkdir(parents=True, exist_ok=True)
     header = history.Header(
-        name=folder.name, scenario="A build is queued", exercises=exercises, plugins=PLUGINS, seed=7
+        name=folder.name,
+        scenario="A build is queued",
+        file=f"scenarios/{folder.name}.yaml",
+        exercises=exercises,
+        plugins=PLUGINS,
+        seed=7,
     )
     history.save(history.History(header, [*begin, *records]), folder / "history.jsonl")
     return folder / "history.jsonl"
@@ -111,19 +116,30 @@ def test_a_history_that_lost_whole_records_is_2(
     assert cli.main(["check", str(file)]) == 2
 
 
-def test_expectations_are_shown_as_they_were_found(
+def test_what_was_expected_stands_in_the_history_and_is_cited_by_the_scenarios_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unmet = history.Expected(t=2, text="marks: [x]", met=False, found="no marks", line=24)
+    file = saved(tmp_path / "good", *called(1), unmet, SETTLED)
+    (file.parent / "verdicts.json").write_text("[]")
+    assert cli.main(["check", str(file.parent)]) == 1
+    captured = capsys.readouterr()
+    assert "Expectation not met, line 24 of the scenario, scenarios/good.yaml" in captured.out
+    assert "expected: marks: [x]" in captured.out
+    assert "history.jsonl:24" not in captured.out
+    assert "its nicknames are left out" in captured.err
+
+
+def test_a_history_of_version_1_is_judged_by_what_it_holds(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = saved(tmp_path / "good", *called(1), SETTLED)
-    unmet = {"text": "marks: [x]", "met": False, "found": "no marks", "line": 3}
-    (file.parent / "verdicts.json").write_text(
-        json.dumps({"expectations": [unmet], "nicknames": {"1": "hallo"}})
-    )
-    assert cli.main(["check", str(file.parent)]) == 1
-    assert "expected: marks: [x]" in capsys.readouterr().out
-    (file.parent / "verdicts.json").write_text("[]")
-    assert cli.main(["check", str(file.parent)]) == 0
-    assert "its expectations are left out" in capsys.readouterr().err
+    file.write_text(file.read_text().replace('"version":2', '"version":1', 1))
+    assert cli.main(["check", str(file)]) == 0
+    assert "1 of 1 histories were written by an older version" in capsys.readouterr().err
+    file.write_text(file.read_text().replace('"version":1', '"version":3', 1))
+    assert cli.main(["check", str(file)]) == 2
+    assert "this program reads versions 1 and 2" in capsys.readouterr().out
 
 
 def test_the_report_is_the_one_of_replay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

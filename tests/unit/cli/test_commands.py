@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hydra_notify_sim import cli, engine, errors, history
+from hydra_notify_sim import checks, cli, engine, errors, history
 from hydra_notify_sim.checks.verdicts import Judgements, Verdict
 from hydra_notify_sim.cli import ending
 from hydra_notify_sim.engine import events
@@ -57,10 +57,9 @@ def finished(
         file=Path("a-build-is-announced.yaml"),
         sentence="A build is announced",
         history=history.History(header, [call] if calls else []),
-        judgements=Judgements((Verdict("B-live", verdict, "so it was", (0,)),), ()),
-        expectations=(),
-        not_exercised=not_exercised,
-        passed=verdict != "violated" and not not_exercised,
+        verdict=checks.StoryVerdict(
+            Judgements((Verdict("B-live", verdict, "so it was", (0,)),), ()), unplayed=not_exercised
+        ),
         seconds=0.5,
         command="hydra-notify-sim replay a-build-is-announced.yaml",
     )

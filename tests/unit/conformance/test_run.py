@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hydra_notify_sim import history
+from hydra_notify_sim import checks, history
 from hydra_notify_sim.checks.verdicts import Judgements, Verdict
 from hydra_notify_sim.conformance import run
 from hydra_notify_sim.engine import events
@@ -17,10 +17,9 @@ def ended(
         file=Path("s.yaml"),
         sentence="",
         history=history.History(history.Header(name="s", in_process=in_process), []),
-        judgements=Judgements(verdicts, ()),
-        expectations=(events.Expectation("retries: none", met=met),),
-        not_exercised=(),
-        passed=met,
+        verdict=checks.StoryVerdict(
+            Judgements(verdicts, ()), (checks.Expectation("retries: none", met=met),)
+        ),
         seconds=0.0,
         command="",
     )

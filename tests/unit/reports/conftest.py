@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hydra_notify_sim import history
+from hydra_notify_sim import checks, history
 from hydra_notify_sim.checks.verdicts import Allowed, Judgements, Verdict
 from hydra_notify_sim.engine import events
 
@@ -91,13 +91,13 @@ def violated() -> events.ScenarioFinished:
         file=Path("scenarios/deploy-between-two-plugins.yaml"),
         sentence="A deploy between two plugins leaves a GitHub status pending",
         history=_history("deploy-between-two-plugins"),
-        judgements=Judgements(verdicts, allowed, ("github accepts a trailing tab",)),
-        expectations=(
-            events.Expectation("marks: []", met=True, line=20),
-            events.Expectation("github.build_finished: {build: iso, at_least: 1}", met=False, found="no call", line=24),
+        verdict=checks.StoryVerdict(
+            Judgements(verdicts, allowed, ("github accepts a trailing tab",)),
+            (
+                checks.Expectation("marks: []", met=True, line=20),
+                checks.Expectation("github.build_finished: {build: iso, at_least: 1}", met=False, found="no call", line=24),
+            ),
         ),
-        not_exercised=(),
-        passed=False,
         seconds=0.25,
         command="hydra-notify-sim replay scenarios/deploy-between-two-plugins.yaml --seed 7",
         log=("hello from the dispatcher",),
@@ -112,18 +112,17 @@ def held() -> events.ScenarioFinished:
         file=Path("scenarios/a-build-is-announced.yaml"),
         sentence="A build is announced",
         history=_history("a-build-is-announced"),
-        judgements=Judgements(
-            (
-                Verdict("P-format", "held", "2 notifications."),
-                Verdict("B-clear-after", "held", "1 mark was cleared."),
-                Verdict("B-recover", "held", "1 mark was found."),
-                Verdict("L-stop", "not_exercised", "No SIGTERM was sent."),
-            ),
-            (Allowed("repeated", "build_finished iso for github", "B-at-least-once", (9,)),),
+        verdict=checks.StoryVerdict(
+            Judgements(
+                (
+                    Verdict("P-format", "held", "2 notifications."),
+                    Verdict("B-clear-after", "held", "1 mark was cleared."),
+                    Verdict("B-recover", "held", "1 mark was found."),
+                    Verdict("L-stop", "not_exercised", "No SIGTERM was sent."),
+                ),
+                (Allowed("repeated", "build_finished iso for github", "B-at-least-once", (9,)),),
+            )
         ),
-        expectations=(),
-        not_exercised=(),
-        passed=True,
         seconds=0.031,
         command="hydra-notify-sim replay scenarios/a-build-is-announced.yaml --seed 7",
         nicknames={2: "iso"},
@@ -137,10 +136,10 @@ def unexercised() -> events.ScenarioFinished:
         file=Path("scenarios/never-there.yaml"),
         sentence="A point is never reached",
         history=_history("never-there"),
-        judgements=Judgements((Verdict("B-clear-after", "not_exercised", "No mark was cleared."),), ()),
-        expectations=(),
-        not_exercised=("before_store was never reached",),
-        passed=False,
+        verdict=checks.StoryVerdict(
+            Judgements((Verdict("B-clear-after", "not_exercised", "No mark was cleared."),), ()),
+            unplayed=("before_store was never reached",),
+        ),
         seconds=0.01,
         command="hydra-notify-sim replay scenarios/never-there.yaml",
     )

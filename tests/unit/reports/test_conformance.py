@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from hydra_notify_sim import errors, history
+from hydra_notify_sim import checks, errors, history
 from hydra_notify_sim.checks.verdicts import Judgements, Verdict
 from hydra_notify_sim.conformance import sections
 from hydra_notify_sim.contract import profiles
@@ -25,19 +25,25 @@ BROKEN = Verdict("E-once", "violated", "one call; there were | 2 of build 2", (1
 
 
 def scenario(
-    name: str, *verdicts: Verdict, exercises: Sequence[str] = (), **more: object
+    name: str,
+    *verdicts: Verdict,
+    exercises: Sequence[str] = (),
+    expectations: Sequence[checks.Expectation] = (),
+    unplayed: Sequence[str] = (),
+    **more: object,
 ) -> events.ScenarioFinished:
     call = history.Called(t=0, call=1, life=1, plugin="github", hook="build_started", args={})
-    passed = all(one.verdict != "violated" for one in verdicts)
     return events.ScenarioFinished(
         name=name,
         file=Path(f"scenarios/{name}.yaml"),
         sentence="A story",
         history=history.History(history.Header(name=name, exercises=tuple(exercises)), [call]),
-        judgements=Judgements(tuple(verdicts), ()),
+        verdict=checks.StoryVerdict(
+            Judgements(tuple(verdicts), ()), tuple(expectations), tuple(unplayed), tuple(exercises)
+        ),
         command=f"hydra-notify-sim replay --dsn postgresql://u:secret@h/d scenarios/{name}.yaml",
         nicknames={2: "iso"},
-        **{"passed": passed, "expectations": (), "not_exercised": (), "seconds": 1.0, **more},  # type: ignore[arg-type]  # a test says only what differs
+        **{"seconds": 1.0, **more},  # type: ignore[arg-type]  # a test says only what differs
     )
 
 
@@ -75,7 +81,7 @@ def test_one_violation_outweighs_all_else_and_is_told_with_nicknames_and_place()
 
 
 def test_what_was_never_put_to_the_test_fails_the_run_unless_it_is_not_claimed() -> None:
-    story = scenario("a", HELD, exercises=["E-live", "E-once"], not_exercised=("line 3: the point x: no",))
+    story = scenario("a", HELD, exercises=["E-live", "E-once"], unplayed=("line 3: the point x: no",))
     taken = tally(story)
     assert taken.exit_code == 4
     assert "E-once never put to the test" in outcome(taken)
@@ -91,28 +97,24 @@ def test_what_was_never_put_to_the_test_fails_the_run_unless_it_is_not_claimed()
 
 def test_a_story_that_could_not_be_forced_fails_nothing_if_another_exercised_its_promise() -> None:
     forced = scenario("b", HELD, ONCE)
-    not_forced = scenario(
-        "a", HELD, exercises=["E-once"], not_exercised=("line 3: the point x: no",), passed=False
-    )
+    not_forced = scenario("a", HELD, exercises=["E-once"], unplayed=("line 3: the point x: no",))
     assert tally(forced, not_forced).exit_code == 0
 
 
 def test_an_expectation_counts_only_where_no_promise_says_why() -> None:
-    unmet = (events.Expectation("marks: nothing", met=False, found="iso", line=7),)
-    alone = scenario("a", HELD, ONCE, expectations=unmet, passed=False)
+    unmet = (checks.Expectation("marks: nothing", met=False, found="iso", line=7),)
+    alone = scenario("a", HELD, ONCE, expectations=unmet)
     assert tally(alone).exit_code == 1
     assert [one.name for one in tally(alone).unmet] == ["a"]
     known = Verdict("E-once", "known", "twice", (0,), "k-1", 1)
-    explained = scenario("a", HELD, known, expectations=unmet, passed=True)
+    explained = scenario("a", HELD, known, expectations=unmet)
     assert tally(explained).exit_code == 0
     assert tally(explained).unmet == []
 
 
 def test_another_section_is_seen_and_not_judged() -> None:
-    unmet = (events.Expectation("marks: nothing", met=False),)
-    elsewhere = scenario(
-        "a", HELD, ONCE, replace_promise(BROKEN, "B-clear"), expectations=unmet, passed=False
-    )
+    unmet = (checks.Expectation("marks: nothing", met=False),)
+    elsewhere = scenario("a", HELD, ONCE, replace_promise(BROKEN, "B-clear"), expectations=unmet)
     taken = tally(elsewhere)
     assert taken.exit_code == 0
     assert taken.beside == {"B-clear": ["a"]}
@@ -216,7 +218,7 @@ def test_the_terminal_says_all_of_it(verbose: bool) -> None:
     taken = tally()
     stream = io.StringIO()
     report = terminal.ConformanceTerminal(taken, stream, verbose=verbose)
-    lost = scenario("c", not_exercised=("line 3: the point x: no",), exercises=["E-live"], passed=False)
+    lost = scenario("c", unplayed=("line 3: the point x: no",), exercises=["E-live"])
     started = events.RunStarted(3, "exec:./d", "strict", 0, "PostgreSQL 18", "")
     for event in (started, scenario("a", BROKEN), scenario("b", HELD), lost, events.RunFinished(False, 1.0)):
         taken.take(event)
@@ -240,6 +242,7 @@ def test_an_interrupted_run_held_nothing() -> None:
 
 def test_replacing_keeps_the_event_whole() -> None:
     event = scenario("a", HELD, BROKEN)
-    only, beside = sections.only(event, {"E-live"})
-    assert beside == ["E-once"]
-    assert replace(only, judgements=event.judgements, passed=event.passed) == event
+    only = sections.only(event, {"E-live"})
+    beside = only.verdict.broken_elsewhere
+    assert beside == ("E-once",)
+    assert replace(only, verdict=event.verdict) == event

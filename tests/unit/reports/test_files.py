@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from hydra_notify_sim import errors, history
+from hydra_notify_sim import checks, errors, history
 from hydra_notify_sim.engine import events
 from hydra_notify_sim.reports import directory, json_report, junit
 from hydra_notify_sim.reports.report import Report, ReportNotWrittenError
@@ -48,6 +48,7 @@ class TestJson:
             "scenarios": 2,
             "passed": 1,
             "failed": 1,
+            "outcome": "a promise or an expectation was broken",
             "outlived": [],
             "promises": {"held": 1, "violated": 1, "known": 1, "not_exercised": 1},
         }
@@ -177,11 +178,16 @@ class TestJUnit:
     ) -> None:
         file = tmp_path / "report.xml"
         nasty = "".join(map(chr, [*range(32), 0x7F, 0x85, 0xD800, 0xFFFE, 0xFFFF, 0x1F600])) + "<&]]>"
-        expectation = events.Expectation(nasty, met=False, found=nasty)
+        expectation = checks.Expectation(nasty, met=False, found=nasty)
         feed(
             junit.JUnitReport(file),
             started(1),
-            replace(violated, name=nasty, log=(nasty,), expectations=(expectation,)),
+            replace(
+                violated,
+                name=nasty,
+                log=(nasty,),
+                verdict=replace(violated.verdict, expectations=(expectation,)),
+            ),
             OVER,
         )
         name = ET.fromstring(file.read_bytes()).find(".//testcase").get("name")

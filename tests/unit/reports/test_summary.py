@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from hydra_notify_sim import errors, history
+from hydra_notify_sim import checks, errors, history
 from hydra_notify_sim.checks.verdicts import Allowed, Judgement, Judgements, Verdict
 from hydra_notify_sim.engine import events
 from hydra_notify_sim.reports import summary
@@ -33,7 +33,7 @@ def test_a_broken_promise_is_1(held: events.ScenarioFinished, violated: events.S
 
 
 def test_a_broken_expectation_alone_is_1(held: events.ScenarioFinished) -> None:
-    unmet = replace(held, passed=False, expectations=(events.Expectation("x", met=False),))
+    unmet = replace(held, verdict=replace(held.verdict, expectations=(checks.Expectation("x", met=False),)))
     assert folded(unmet, OVER).exit_code == 1
 
 
@@ -102,7 +102,10 @@ def test_a_promise_over_the_run_is_the_worst_that_was_said_of_it(
     held: events.ScenarioFinished, judged: tuple[Judgement, ...], over_the_run: Judgement
 ) -> None:
     total = folded(
-        *(replace(held, judgements=Judgements((Verdict("B-clear", one, ""),), ())) for one in judged)
+        *(
+            replace(held, verdict=checks.StoryVerdict(Judgements((Verdict("B-clear", one, ""),), ())))
+            for one in judged
+        )
     )
     assert total.promises == {"B-clear": over_the_run}
     assert total.count(over_the_run) == 1

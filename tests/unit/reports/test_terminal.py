@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from hydra_notify_sim import errors, history
+from hydra_notify_sim import checks, errors, history
 from hydra_notify_sim.checks.verdicts import Judgements
 from hydra_notify_sim.contract import promises
 from hydra_notify_sim.engine import events
@@ -197,4 +197,6 @@ def test_a_closed_pipe_is_the_callers_affair(started: Started) -> None:
 def test_a_scenario_without_any_verdict_is_not_a_pass(
     started: Started, held: events.ScenarioFinished
 ) -> None:
-    assert "Exit status 4:" in said(whole(started, replace(held, judgements=Judgements((), ()))))
+    assert "Exit status 4:" in said(
+        whole(started, replace(held, verdict=checks.StoryVerdict(Judgements((), ()))))
+    )

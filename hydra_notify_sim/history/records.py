@@ -7,19 +7,15 @@ which moves only when the story says so.
 """
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from hydra_notify_sim import errors
 from hydra_notify_sim.contract.deviations import Deviation
 
-VERSION = 1
-
-
-class HistoryFileError(errors.UsageError):
-    """A saved history cannot be read: it was cut off, or is not one."""
+VERSION = 2
+READABLE = (1, 2)
+"""Versions that are read. In one of version 1 no expectation stands; everything else is the same."""
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +33,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     """Promise ids that the scenario exists for; one of them not exercised fails it."""
     known: dict[str, tuple[str, ...]] = {}
     """Quirk id to the promises it breaks on dispatchers with that quirk."""
+    may_break: dict[str, tuple[str, ...]] = {}
+    """Quirk id to the promises it breaks as well, depending on timing or on the order of the plugins."""
     deviations: tuple[Deviation, ...] = ()
     """Deviations of this dispatcher that are known beforehand (``--known``)."""
     known_lenient: bool = False
@@ -235,6 +233,36 @@ class PointMissed(Record, frozen=True, kw_only=True, omit_defaults=True, tag="po
 
     point: str
     reason: str
+    """A sentence that says where, which point, and why."""
+    diverged: bool = False
+    """The story was off its path by then, as a `repeat` with a point allows: it says nothing against the run."""
+
+
+class StoryEnded(Record, frozen=True, kw_only=True, omit_defaults=True, tag="story_ended"):
+    """The rest of the story could not be played: the scenario is not exercised."""
+
+    reason: str
+    diverged: bool = False
+    """As in `PointMissed`."""
+
+
+class Expected(Record, frozen=True, kw_only=True, omit_defaults=True, tag="expected"):
+    """The scenario said what should be so at this moment, and was or was not right."""
+
+    text: str
+    met: bool
+    found: str = ""
+    """What was there instead, where it was not met."""
+    line: int = 0
+    """Line of the scenario's file, from 1; 0 for one without a file."""
+
+
+class ViolationsExpected(Record, frozen=True, kw_only=True, omit_defaults=True, tag="violations_expected"):
+    """The scenario, or a test's marker, says which promises the dispatcher breaks: these, and no others."""
+
+    promises: tuple[str, ...]
+    line: int = 0
+    """As in `Expected`."""
 
 
 class TimeMoved(Record, frozen=True, kw_only=True, omit_defaults=True, tag="time_moved"):
@@ -367,6 +395,9 @@ AnyRecord = (
     | Fault
     | PointReached
     | PointMissed
+    | StoryEnded
+    | Expected
+    | ViolationsExpected
     | TimeMoved
     | Settled
     | NotSettled
@@ -401,88 +432,3 @@ class History:
 
     def __getitem__(self, number: int) -> AnyRecord:
         return self.records[number]
-
-
-class SavedHistory:
-    """A history in a file, read anew at each iteration and never whole in memory."""
-
-    def __init__(self, path: Path) -> None:
-        """Read the header.
-
-        Raises:
-            HistoryFileError: the file is missing, empty, or does not begin with a header of this version.
-
-        """
-        self.path = path
-        try:
-            with path.open("rb") as file:
-                first = file.readline()
-        except OSError as error:
-            raise HistoryFileError(f"{path}: cannot be read: {error.strerror}") from error
-        try:
-            self.header = msgspec.json.decode(first, type=Header)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise HistoryFileError(
-                f"{path}: line 1 is not the header of a history ({error}). "
-                "A history is the history.jsonl that `replay --out DIR` or `capture` writes."
-            ) from error
-        if self.header.version != VERSION:
-            raise HistoryFileError(
-                f"{path}: a history of version {self.header.version}; this program reads version {VERSION}."
-            )
-
-    def __iter__(self) -> Iterator[AnyRecord]:
-        """Yield the records.
-
-        Raises:
-            HistoryFileError: a line is not a record, the last one was cut off, or some are missing. A tap may
-                have been killed: of its history the last line may be cut off, and is left out.
-
-        """
-        decoder: msgspec.json.Decoder[AnyRecord] = msgspec.json.Decoder(AnyRecord)
-        with self.path.open("rb") as file:
-            file.readline()
-            number = 1
-            for number, line in enumerate(file, start=2):
-                if not line.endswith(b"\n"):
-                    if self.header.tap:
-                        return  # killed in the middle of a line; each line before it stands for itself
-                    raise HistoryFileError(
-                        f"{self.path}: line {number} was cut off: the history is not whole, so no verdict can be given. "
-                        "Play the scenario again."
-                    )
-                try:
-                    yield decoder.decode(line)
-                except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                    raise HistoryFileError(f"{self.path}: line {number} is not a record: {error}") from error
-        if self.header.records is not None and self.header.records != number - 1:
-            raise HistoryFileError(
-                f"{self.path}: {self.header.records} records were saved and {number - 1} are here: the history is not whole, "
-                "so no verdict can be given. Play the scenario again."
-            )
-
-
-def load(path: Path) -> History:
-    """Read a saved history whole.
-
-    Raises:
-        HistoryFileError: see `SavedHistory`.
-
-    """
-    saved = SavedHistory(path)
-    return History(saved.header, saved)
-
-
-Source = History | SavedHistory
-"""What the checks read: a header, and records that can be iterated more than once."""
-
-
-def save(source: Source, path: Path) -> None:
-    """Write a history as JSON Lines."""
-    encoder = msgspec.json.Encoder()
-    header = source.header
-    if isinstance(source, History):
-        header = msgspec.structs.replace(header, records=len(source))
-    with path.open("wb") as file:
-        file.write(encoder.encode(header) + b"\n")
-        file.writelines(encoder.encode(record) + b"\n" for record in source)
