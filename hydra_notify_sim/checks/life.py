@@ -104,7 +104,7 @@ class Life:
 
     def _judge_in_hand(self, proof: list[int]) -> None:
         event = self._current
-        if event is None or self._concurrent or self.world.reconnecting:
+        if event is None or self._concurrent or self.world.reconnecting or self.world.row_locked:
             return
         missed: list[str] = []
         if not self._maybe_retry and not self._main_is_unfinished(event):

@@ -37,6 +37,8 @@ class World:
         """Record of the last start or reconnection."""
         self.reconnected = False
         """Lost its connections at some time in this life."""
+        self.row_locked = False
+        """Whether somebody keeps a row locked, so that an event may be impossible to finish."""
         self.marks: dict[int, int] = {}
         """Marks as last observed."""
         self.tasks: dict[int, history.Task] = {}
@@ -94,6 +96,8 @@ class World:
                 self.phase = "closed"
                 if not closed:
                     self._begin(number)
+            case history.Fault(fault=("row locked" | "row released") as fault):
+                self.row_locked = fault == "row locked"
             case history.ServerOpened():
                 if self.phase != "down":
                     self._begin(number)

@@ -111,6 +111,22 @@ class Database:
             with contextlib.suppress(LockHeldError):  # then at another time
                 self._run("VACUUM")
 
+    def make_anew(self) -> None:
+        """Drop everything in the database, which is ours, and make its tables again, without a row.
+
+        Raises EnvironmentFailedError if somebody keeps a table locked, or the server does not answer.
+        """
+        self.close()  # What its session knows of the tables is no longer so.
+        with connect_own(self.dsn, self.name, "hydra-notify-sim prepare") as connection:
+            try:
+                with connection.transaction():
+                    _drop_everything(connection)
+                    load(connection, self.name, self.server.schema)
+            except (psycopg.Error, LockHeldError) as error:
+                raise EnvironmentFailedError(
+                    f"Database {self.name!r} could not be made anew: {error}"
+                ) from error
+
     def terminate_others(self, keep: AbstractSet[int] = frozenset()) -> None:
         """End every other session in this database but those of the backends `keep`; return when they are gone.
 

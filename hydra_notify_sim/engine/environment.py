@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import psycopg
+from psycopg import sql
 
 from hydra_notify_sim import database, errors
 from hydra_notify_sim.database import locks
@@ -19,6 +21,15 @@ class Environment:
     def __init__(self, prepared: database.Database) -> None:
         self.database = prepared
         self._patience = 1.0
+        self._settings: dict[str, str] = {}
+        """What a story has set for the database."""
+        self._era = 0
+        """Counts the changes of these settings."""
+        self._eras: WeakKeyDictionary[psycopg.Connection[Any], int] = WeakKeyDictionary()
+        """When each of the connections was opened that were handed out."""
+        self._somebody: locks.WatchfulConnection | None = None
+        """Keeps a row locked that a story has locked."""
+        self._migrated = False
         self.connection = prepared.connect_own("hydra-notify-sim harness")
         self.stopped = False
         """Whether the server was stopped, and nobody can connect."""
@@ -58,16 +69,26 @@ class Environment:
                 return self._with_patience(connection)
         if self.stopped:
             raise psycopg.OperationalError("the server is stopped")
-        return self._with_patience(
+        if "lock_timeout" in self._settings:
+            return self.database.connect(
+                application_name
+            )  # It waits as long as the story says, and sees it fail.
+        connection = self._with_patience(
             self.database.connect_watchful(application_name, "the dispatcher, in this process,")
         )
+        self._eras[connection] = self._era
+        return connection
 
     def release(self, connection: psycopg.Connection[Any]) -> None:
         """Take a dispatcher's connection back; one that was cut, or is in the middle of something, is closed."""
-        assert isinstance(connection, locks.WatchfulConnection)  # one that `connect` handed out
         try:
             idle = connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
-            if not idle or connection.closed:
+            if (
+                not isinstance(connection, locks.WatchfulConnection)
+                or self._eras.get(connection) != self._era
+                or not idle
+                or connection.closed
+            ):
                 connection.close()
                 return
             name = connection.info.parameter_status("application_name") or ""
@@ -83,7 +104,11 @@ class Environment:
 
     def own_backends(self) -> set[int]:
         """Return the backends of the harness's own connections, which no fault may end."""
-        ours = [self.connection, *itertools.chain.from_iterable(self._free.values())]
+        ours = [
+            self.connection,
+            *filter(None, [self._somebody]),
+            *itertools.chain.from_iterable(self._free.values()),
+        ]
         return {c.info.backend_pid for c in ours if not c.closed} | {self.database.control_pid}
 
     def stop_server(self) -> None:
@@ -98,11 +123,80 @@ class Environment:
         self.stopped = False
         self.reconnect()
 
-    def forget_connections(self) -> None:
-        """Close every connection."""
+    def set_for_new_sessions(self, setting: str, value: str | None) -> None:
+        """Set something for sessions of the database that begin from now on; None: as it was."""
+        self.connection.execute(
+            sql.SQL("ALTER DATABASE {} {} {} {}").format(
+                sql.Identifier(self.database.name),
+                sql.SQL("RESET" if value is None else "SET"),
+                sql.Identifier(setting),
+                sql.SQL("") if value is None else sql.SQL("= {}").format(sql.Literal(value)),
+            )
+        )
+        self._settings = {name: kept for name, kept in self._settings.items() if name != setting}
+        if value is not None:
+            self._settings[setting] = value
+        self._era += 1  # Connections that were handed out before are of no use to whoever connects next.
+        self._forget_free()
+
+    def lock(self, build: int) -> None:
+        """Lock a build's row, as somebody else would.
+
+        Raises:
+            LockHeldError: somebody has it locked already.
+
+        """
+        if self._somebody is None:
+            self._somebody = self.database.connect_own("hydra-notify-sim: somebody who works on the row")
+        self._somebody.execute("BEGIN")
+        try:
+            self._with_patience(self._somebody).execute(
+                "SELECT FROM builds WHERE id = %s FOR UPDATE", [build]
+            )
+        except locks.LockHeldError:
+            self.unlock()
+            raise
+
+    def unlock(self) -> None:
+        """Give the row back."""
+        if self._somebody is not None:
+            self._somebody.execute("ROLLBACK")
+
+    def migrate(self, change: sql.Composable) -> None:
+        """Change the table ``builds``; `mend` makes all tables anew.
+
+        Raises:
+            LockHeldError: somebody keeps it, or a row of it, locked.
+
+        """
+        self._migrated = True
+        self.connection.execute(sql.SQL("ALTER TABLE builds {}").format(change))
+
+    def mend(self) -> None:
+        """Put right what a story has left broken in server, settings and tables; nobody may be connected any more."""
+        if self.stopped:
+            self.start_server()
+        if self._somebody is not None:
+            self._somebody.close()
+            self._somebody = None
+        for setting in tuple(self._settings):
+            self.set_for_new_sessions(setting, None)
+        if self._migrated:
+            self._forget_free()
+            self.database.make_anew()
+            self._migrated = False
+
+    def _forget_free(self) -> None:
         for connection in itertools.chain.from_iterable(self._free.values()):
             connection.close()
         self._free.clear()
+
+    def forget_connections(self) -> None:
+        """Close every connection."""
+        self._forget_free()
+        if self._somebody is not None:
+            self._somebody.close()
+            self._somebody = None
         self.connection.close()
 
     def reconnect(self) -> None:

@@ -99,6 +99,9 @@ class Player:
             verbs.Insert: self._insert,
             verbs.Connection: self._connection,
             verbs.Postgres: self._postgres,
+            verbs.Settings: self._settings,
+            verbs.Lock: self._lock,
+            verbs.Migrate: self._migrate,
             verbs.Release: self._release,
             verbs.Advance: self._advance,
             verbs.Settle: self._settle,
@@ -187,6 +190,8 @@ class Player:
             self.target.release_rows()
         try:
             self._verbs[type(step)](step)
+            if self.server.locked_until is not None and self.server.locked_until <= self._now:
+                self.server.unlock()
             self.target.settle()
         except LockHeldError as held:
             self._cannot_go_on(step.verb, str(held), in_the_middle=True)
@@ -307,11 +312,20 @@ class Player:
         return self.target.alive
 
     def _connection(self, step: verbs.Connection) -> None:
-        if self._has_dispatcher("cut off"):
+        if step.connection == "silent":
+            self._fall_silent()
+        elif self._has_dispatcher("cut off"):
             if step.reply_lost and (why := self.target.points.cannot.get("reply_lost")):
                 reason = f"{self._where()}: {why}"
                 self._record(history.PointMissed(t=self._now, point="reply_lost", reason=reason))
             self.target.lose_connection(reply_lost=step.reply_lost)
+
+    def _fall_silent(self) -> None:
+        if self._has_dispatcher("silence"):
+            try:
+                self.target.fall_silent()
+            except NotImplementedError as cannot:
+                self._cannot_go_on("connection silent", str(cannot))
 
     def _release(self, step: verbs.Release) -> None:
         self.behaviours[step.release].holds = False
@@ -321,6 +335,7 @@ class Player:
             raise StoryError(
                 f"{self._where()}: the dispatcher is held in the middle of an event and cannot settle here"
             )
+        self.server.expect_recovery()
         if self.target.hindered:
             raise StoryError(f"{self._where()}: {self.target.hindered}, so the dispatcher cannot settle here")
 
@@ -341,13 +356,36 @@ class Player:
     # The server
 
     def _postgres(self, step: verbs.Postgres) -> None:
-        does = {"stop": self.server.stop, "start": self.server.start, "restart": self.server.restart}
+        does = {
+            "stop": self.server.stop,
+            "start": self.server.start,
+            "restart": self.server.restart,
+            "read_only": self.server.read_only,
+            "writable": self.server.writable,
+        }
         if (step.postgres == "start") != self.server.stopped:
             state = "is stopped" if self.server.stopped else "is running"
             raise StoryError(f"{self._where()}: the server {state}, so it cannot {step.postgres} here")
-        if why := self.server.cannot("stop"):
-            self._cannot_go_on(f"postgres {step.postgres}", why)
+        self._see_that_it_can(step)
         does[step.postgres]()
+
+    def _settings(self, step: verbs.Settings) -> None:
+        self._see_that_it_can(step)
+        self.server.set_for_new_sessions(step.settings)
+
+    def _lock(self, step: verbs.Lock) -> None:
+        self._see_that_it_can(step)
+        if self.server.locked_until is not None:
+            raise StoryError(f"{self._where()}: a row is locked already; one at a time")
+        self.server.lock(step.lock.build, step.lock.for_)
+
+    def _migrate(self, step: verbs.Migrate) -> None:
+        self._see_that_it_can(step)
+        self.server.migrate(step.migrate)
+
+    def _see_that_it_can(self, step: verbs.StepBase) -> None:
+        if why := self.server.cannot(step.verb):
+            self._cannot_go_on(step.verb, why)
 
     def _cannot_go_on(self, what: str, why: str, *, in_the_middle: bool = False) -> NoReturn:
         """End the story here: what it asks for cannot be had, and the rest takes it for granted."""
@@ -365,8 +403,15 @@ class Player:
         """Move time on, from one due task to the next."""
         span = self._until_due(step) if step.advance == UNTIL_DUE else step.advance
         end = self._now + span
-        if step.real_time:
-            self.target.wait_out(span)
+        if self.server.locked_until is not None and self.server.locked_until < end:
+            self._pass(self.server.locked_until, real_time=step.real_time)
+            self.server.unlock()
+            self.target.settle()
+        self._pass(end, real_time=step.real_time)
+
+    def _pass(self, end: float, *, real_time: bool) -> None:
+        if real_time:
+            self.target.wait_out(end - self._now)
         while self.target.alive and not self.target.inside:
             due = self.target.next_due()
             if due is None or due > end:

@@ -20,7 +20,9 @@ from hydra_notify_sim.engine.environment import Environment, opened
 from hydra_notify_sim.engine.play import Player
 from hydra_notify_sim.engine.server_faults import ServerFaults
 from hydra_notify_sim.recorders.journal import Journal
+from hydra_notify_sim.scenario import steps as verbs
 from hydra_notify_sim.scenario.model import Scenario
+from hydra_notify_sim.scenario.names import walk
 from hydra_notify_sim.targets import registry
 from hydra_notify_sim.targets.clock import VirtualClock
 from hydra_notify_sim.targets.in_process import InProcessTarget
@@ -159,6 +161,7 @@ class Runner:
         environment.clean()
         choice = self.choice if scenario.given.dispatcher != "process" else self.choice.as_process()
         written = history.History(self._header(path, scenario, document, choice))
+        put_away.callback(environment.mend)
         target, clock = self._make_target(choice, scenario, written)
         put_away.callback(target.close)
         actors = Actors(scenario, environment.connection, target, clock, seed=self.options.seed)
@@ -194,6 +197,10 @@ class Runner:
         clock = ProcessClock()
         journal = Journal(written, clock, environment.connection)
         dsn, payloads = environment.database.dsn, scenario.given.payloads
+        relayed = environment.database.server.own and any(
+            isinstance(step, verbs.Connection) and step.connection == "silent"
+            for _, step in walk(scenario.story)
+        )
         if choice.program is not None:
             target = ProcessTarget(
                 journal,
@@ -203,6 +210,7 @@ class Runner:
                 keep=environment.own_backends,
                 payloads=payloads,
                 patience=self.options.patience,
+                relayed=relayed,
             )
         else:
             target = ProcessTarget.reference(
@@ -213,6 +221,7 @@ class Runner:
                 keep=environment.own_backends,
                 payloads=payloads,
                 patience=self.options.patience,
+                relayed=relayed,
             )
         return target, clock
 

@@ -146,6 +146,8 @@ def _outcome(step: dict[str, Any], verb: str) -> str:
     if verb == "notify":
         kind = "fields" if isinstance(what["payload"], list) else "raw"
         return f":{what['channel']}:{kind}" + (":rolled back" if what.get("in") == "rolled back" else "")
+    if verb in {"settings", "migrate"}:
+        return ":" + "+".join(sorted(what))
     if verb in {"delete", "insert"}:
         return f":{next(iter(what))}"
     failed = step.get("status", SUCCEEDED) != SUCCEEDED

@@ -303,6 +303,18 @@ def _is_about(step: Data, name: str) -> bool:
         return any(_means(word, name) for word in words)
     if verb in {"delete", "insert"}:
         return any(_means(value, name) for _, value in _walk(what))
-    if verb in {"connection", "postgres", "advance", "settle", "repeat", "expect", "unknown"}:
+    if verb == "lock":
+        return _means(what["build"], name)
+    if verb in {
+        "connection",
+        "postgres",
+        "settings",
+        "migrate",
+        "advance",
+        "settle",
+        "repeat",
+        "expect",
+        "unknown",
+    }:
         return False
     return not _forget_in(step, verb, name)

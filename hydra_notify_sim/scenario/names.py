@@ -136,7 +136,7 @@ class _Names:
             case verbs.Notify():
                 yield from self._channel((*here, "channel"), step.notify.channel)
                 yield from self._payload((*here, "payload"), step.notify.channel, step.notify.payload)
-            case verbs.Delete() | verbs.Insert():
+            case verbs.Delete() | verbs.Insert() | verbs.Lock():
                 yield from self._row(here, step)
             case verbs.Release():
                 yield from self._released(here, step.release)
@@ -161,8 +161,10 @@ class _Names:
         if name in self._given.plugins and not self._given.plugins[name].holds:
             yield Finding(path, f"{name} holds no call: it has no 'holds: true' under given.plugins")
 
-    def _row(self, path: Path_, step: verbs.Delete | verbs.Insert) -> Iterator[Finding]:
-        if isinstance(step, verbs.Delete):
+    def _row(self, path: Path_, step: verbs.Delete | verbs.Insert | verbs.Lock) -> Iterator[Finding]:
+        if isinstance(step, verbs.Lock):
+            yield from self._single((*path, "build"), step.lock.build)
+        elif isinstance(step, verbs.Delete):
             yield from self._deleted(path, step.delete)
         else:
             yield from self._inserted_row(path, step.insert)

@@ -113,7 +113,7 @@ class _World:
                         (*path, "postgres"), "the server is running already; stop it first, or write restart"
                     )
                 self._server = UP
-            case verbs.Postgres(postgres=what):
+            case verbs.Postgres(postgres=what) if what in {"stop", "restart"} or self._server == DOWN:
                 if self._server == DOWN:
                     self._say(
                         (*path, "postgres"), f"the server is stopped, so it cannot {what}; start it first"
@@ -140,6 +140,8 @@ class _World:
                 self._evaluate(step, path)
             case verbs.Delete() if step.delete.build is not None:
                 self._one(step.delete.build, (*path, "delete", "build"), "delete", OPEN | DONE, ABSENT)
+            case verbs.Lock():
+                self._one(step.lock.build, (*path, "lock", "build"), "lock", OPEN | DONE, None)
             case verbs.Insert() if step.insert.build is not None:
                 self._insert(step.insert.build, (*path, "insert", "build"))
             case verbs.Repeat():

@@ -33,6 +33,7 @@ from hydra_notify_sim.scenario.parts import (
     Times,
 )
 from hydra_notify_sim.scenario.points import Point
+from hydra_notify_sim.scenario.server import DatabaseSettings, LockedRow, Migration
 
 
 class StepBase(Entry):
@@ -210,18 +211,43 @@ class Insert(StepBase):
 
 
 class Connection(StepBase):
-    """The dispatcher's connections to the database are lost; the server stays up."""
+    """The dispatcher's connections to the database are lost, or fall silent without an end; the server stays up."""
 
-    connection: Literal["lost"]
+    connection: Literal["lost", "silent"]
+    """How they go: ``silent`` ones pass nothing on any more, and neither side is told."""
     reply_lost: bool = Field(default=False, strict=True)
     """The commit under way was applied, only its answer was not seen."""
 
+    @model_validator(mode="after")
+    def _a_reply_of_lost_ones(self) -> Self:
+        if self.reply_lost and self.connection != "lost":
+            raise PydanticCustomError("reply_lost", "'reply_lost' belongs to lost connections")
+        return self
+
 
 class Postgres(StepBase):
-    """The database server stops, starts, or does both: every connection is lost, and none can be made meanwhile."""
+    """The database server stops and starts, or is for reading only: the dispatcher's connections are lost each time."""
 
-    postgres: Literal["restart", "stop", "start"]
-    """What is done to it; until it is started again nobody writes rows or sends notifications."""
+    postgres: Literal["restart", "stop", "start", "read_only", "writable"]
+    """What becomes of it; while it is stopped nobody writes rows or sends notifications."""
+
+
+class Settings(StepBase):
+    """An administrator changes settings of the database; sessions that there are keep theirs."""
+
+    settings: DatabaseSettings
+
+
+class Lock(StepBase):
+    """Somebody locks a build's row, and gives it back after a while of the story's clock."""
+
+    lock: LockedRow
+
+
+class Migrate(StepBase):
+    """Hydra's schema is migrated while the dispatcher runs."""
+
+    migrate: Migration
 
 
 class Release(StepBase):
@@ -326,6 +352,9 @@ VERBS: dict[str, type[StepBase]] = {
     "insert": Insert,
     "connection": Connection,
     "postgres": Postgres,
+    "settings": Settings,
+    "lock": Lock,
+    "migrate": Migrate,
     "release": Release,
     "advance": Advance,
     "settle": Settle,
@@ -406,6 +435,9 @@ Step = TypeAliasType(
         | Annotated[Insert, Tag("<insert>")]
         | Annotated[Connection, Tag("<connection>")]
         | Annotated[Postgres, Tag("<postgres>")]
+        | Annotated[Settings, Tag("<settings>")]
+        | Annotated[Lock, Tag("<lock>")]
+        | Annotated[Migrate, Tag("<migrate>")]
         | Annotated[Release, Tag("<release>")]
         | Annotated[Advance, Tag("<advance>")]
         | Annotated[Settle, Tag("<settle>")]

@@ -21,6 +21,8 @@ from hydra_notify_sim.targets.target import SERVER_STOPPED
 
 TURNS_WITHOUT_EFFECT = 200
 """Turns in a row that neither write, call nor receive anything before the dispatcher counts as spinning."""
+IN_THIS_PROCESS = "a dispatcher in this process would wait in the harness's own thread; write `dispatcher: process` under given"
+"""Why some faults are only had by a dispatcher that is a process."""
 TURNS_WHILE_HINDERED = 5
 """The same while its server is of no use to it: it sees that its connections are gone, and tries to connect."""
 
@@ -118,12 +120,14 @@ class InProcessTarget:
         self.calls.cut_off()
         self._gone(life)
 
-    def lose_connection(self, *, reply_lost: bool = False) -> None:
+    def fall_silent(self) -> None:
+        """Raise NotImplementedError: it has no socket of its own, and a wait here would be ours."""
+        raise NotImplementedError(IN_THIS_PROCESS)
+
+    def lose_connection(self, *, reply_lost: bool = False, fault: str = "connection lost") -> None:
         """Cut the connections now, or right after the commit that the dispatcher is about to make."""
         life = self._living("lose the connection of")
-        self._record(
-            history.Fault(t=self._now, fault="connection lost", detail="reply lost" if reply_lost else "")
-        )
+        self._record(history.Fault(t=self._now, fault=fault, detail="reply lost" if reply_lost else ""))
         if reply_lost and life.held:
             life.lose_reply = True
             return
@@ -241,7 +245,7 @@ class InProcessTarget:
             busy = dispatcher.turn()
             if life.gone:
                 return False
-            if dispatcher.up and not life.was_up and not life.unaware:
+            if dispatcher.up and not life.was_up and not life.unaware and not self.hindered:
                 life.was_up = True
                 self._record(history.Up(t=self._now, life=life.number))
             if not busy and not life.unaware:

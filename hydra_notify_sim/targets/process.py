@@ -34,10 +34,11 @@ from hydra_notify_sim.targets.process_calls import AskedToStop, CallHandler, Hin
 from hydra_notify_sim.targets.process_clock import ProcessClock
 from hydra_notify_sim.targets.process_life import Life
 from hydra_notify_sim.targets.programs import Program
+from hydra_notify_sim.targets.relay import Relay
 from hydra_notify_sim.targets.sentinels import Sentinels
 from hydra_notify_sim.targets.settling import Settling
 from hydra_notify_sim.targets.silence import Silence
-from hydra_notify_sim.targets.target import SERVER_STOPPED
+from hydra_notify_sim.targets.target import SERVER_STOPPED, SILENT
 
 START_DEADLINE = 30.0
 """Seconds from the start of the process until its recorders have said hello."""
@@ -73,6 +74,7 @@ class ProcessTarget:
         keep: Callable[[], Collection[int]] = tuple,
         payloads: channels.PayloadVersion = channels.DEFAULT_PAYLOADS,
         patience: float = 1.0,
+        relayed: bool = False,
     ) -> None:
         """Prepare to run a program as the dispatcher of a database.
 
@@ -84,6 +86,8 @@ class ProcessTarget:
             keep: gives the pids of the harness's own backends, which are never terminated, beside the journal's.
             payloads: version of the payloads, to know which calls an emission asks for.
             patience: multiplies every deadline.
+            relayed: whether its connections go through a relay of ours, so that they can fall silent; for a server
+                that listens on a Unix socket.
 
         """
         self.journal = journal
@@ -99,7 +103,7 @@ class ProcessTarget:
         self.silence = Silence(journal, payloads)
         self.parking = Parking(journal, clock)
         self.backends = Backends(journal, dsn, keep)
-        self._dsn = dsn
+        self._relay: Relay | None = None
         self._program = program if isinstance(program, Program) else Program(tuple(program))
         self._life: Life | None = None
         self._lives = 0
@@ -107,6 +111,9 @@ class ProcessTarget:
         self._log: list[str] = []
         self._directory = Path(tempfile.mkdtemp(prefix="hns-"))
         GUARD.watch_directory(self._directory)
+        if relayed:
+            self._relay = Relay(dsn, self._directory)
+        self._dsn = dsn if self._relay is None else self._relay.dsn
         self.exchange = Exchange(self._directory)
         self.exchange.on_hello = lambda hello: journal.know(hello.plugin, hello.task_name or hello.plugin)
         self._handler = CallHandler(self)
@@ -124,6 +131,7 @@ class ProcessTarget:
         keep: Callable[[], Collection[int]] = tuple,
         payloads: channels.PayloadVersion = channels.DEFAULT_PAYLOADS,
         patience: float = 1.0,
+        relayed: bool = False,
     ) -> "ProcessTarget":
         """Return the reference dispatcher, or a known-bad one, as a process."""
         command = [
@@ -135,7 +143,16 @@ class ProcessTarget:
             "--payloads",
             payloads,
         ]
-        return cls(journal, dsn, command, clock=clock, keep=keep, payloads=payloads, patience=patience)
+        return cls(
+            journal,
+            dsn,
+            command,
+            clock=clock,
+            keep=keep,
+            payloads=payloads,
+            patience=patience,
+            relayed=relayed,
+        )
 
     @property
     def alive(self) -> bool:
@@ -221,14 +238,31 @@ class ProcessTarget:
         self.calls.cut_off()
         self._observe()
 
-    def lose_connection(self, *, reply_lost: bool = False) -> None:
+    def fall_silent(self) -> None:
+        """Let the connections that there are pass nothing on any more.
+
+        Raises:
+            NotImplementedError: they do not go through a relay.
+
+        """
+        if self._relay is None:
+            raise NotImplementedError("connections fall silent only on a server of ours")
+        life = self._living("silence")
+        self.record(history.Fault(t=self.now, fault="connection silent"))
+        self._relay.silence()
+        self._lost(life)
+        life.silent = True
+        self.hindered = SILENT
+        self.record(history.Disconnected(t=self.now, life=life.number))
+
+    def lose_connection(self, *, reply_lost: bool = False, fault: str = "connection lost") -> None:
         """Terminate the dispatcher's backends.
 
         A reply cannot be lost on the way (`CANNOT`).
         """
         life = self._living("lose the connection of")
         del reply_lost
-        self.record(history.Fault(t=self.now, fault="connection lost"))
+        self.record(history.Fault(t=self.now, fault=fault))
         self.backends.terminate()
         self._lost(life)
         self._observe()
@@ -335,6 +369,8 @@ class ProcessTarget:
             with contextlib.suppress(psycopg.Error, errors.EnvironmentFailedError):
                 self._kill(self._life)
         self.backends.close()
+        if self._relay is not None:
+            self._relay.close()
         if self._directory.exists():
             self.exchange.close()
         shutil.rmtree(self._directory, ignore_errors=True)
@@ -477,6 +513,8 @@ class ProcessTarget:
         self._log = [*self._log, *life.child.output]
         self.exchange.drop()
         self.silence.clear()
+        if self.hindered == SILENT:
+            self.hindered = ""
         try:
             self.backends.terminate()
         finally:

@@ -51,6 +51,8 @@ class Life:
     held: int = 0
     fails_unseen: str = ""
     """Channel of a notification that names a missing row, while its failure is waited for with the tasks locked."""
+    silent: bool = False
+    """Whether its connections fell silent, and it has not come up since."""
     frozen: bool = False
     """Whether it was made to stand still (SIGSTOP); it counts as held, too."""
     in_call: bool = False

@@ -19,6 +19,8 @@ UP_DEADLINE = 30.0
 """Seconds without any call in which it must be up after a start."""
 RECONNECT_DEADLINE = 10.0
 """Seconds without any call in which it must be up again after a lost connection (L-reconnect)."""
+SILENT_CONNECTION_DEADLINE = 90.0
+"""The same after its connections fell silent without an end, which it has to find out first (L-reconnect)."""
 SILENCE_DEADLINE = 3.0
 """Seconds in which it must go on by itself with what arrived while it was busy (L-no-stall)."""
 KICK_EVERY = 0.2
@@ -110,7 +112,7 @@ class Settling:
             if not self._confirmed():
                 return "it does not answer" if life.up else "it has not come up: it does not answer"
             if not life.up:
-                life.up = True
+                life.up, life.silent = True, False
                 self._all_recorders_there()
                 target.record(history.Up(t=target.now, life=life.number))
             if not self._none_due():
@@ -271,7 +273,12 @@ class Settling:
         self._note_progress()
         now = time.monotonic()
         life = self._life
-        deadline = QUIET_DEADLINE if life.up else RECONNECT_DEADLINE if life.lost else UP_DEADLINE
+        if life.up:
+            deadline = QUIET_DEADLINE
+        elif life.silent:
+            deadline = SILENT_CONNECTION_DEADLINE
+        else:
+            deadline = RECONNECT_DEADLINE if life.lost else UP_DEADLINE
         quiet = deadline * self._patience
         return now > self._until or now - self._quiet_since > quiet
 

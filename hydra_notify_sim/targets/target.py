@@ -9,6 +9,12 @@ from hydra_notify_sim.targets.points import Points
 
 SERVER_STOPPED = "the server is stopped"
 """Why a dispatcher is hindered whose server was stopped."""
+READ_ONLY = "the server is for reading only"
+"""Why one is hindered that can write nothing."""
+ROW_LOCKED = "somebody keeps a row locked"
+"""Why one is hindered that may have to wait for a row."""
+SILENT = "its connections have fallen silent"
+"""Why one is hindered that has to find that out by itself."""
 
 
 class Clock(Protocol):
@@ -69,8 +75,11 @@ class Target(Protocol):
     def crash(self) -> None:
         """Kill it. While it is held at a point this does not return: the point's stack is unwound."""
 
-    def lose_connection(self, *, reply_lost: bool = False) -> None:
-        """Cut its connections; with ``reply_lost`` the commit it is about to make is applied and its answer lost."""
+    def fall_silent(self) -> None:
+        """Let its connections pass nothing on any more, without an end; raises NotImplementedError where it cannot."""
+
+    def lose_connection(self, *, reply_lost: bool = False, fault: str = "connection lost") -> None:
+        """Cut its connections, and record that as a fault; with ``reply_lost`` the commit it is about to make is applied and its answer lost."""
 
     def server_closing(self) -> None:
         """Say that the server shuts now and takes all connections with it: it is hindered, the journal blind."""

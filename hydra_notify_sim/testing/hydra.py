@@ -115,7 +115,7 @@ class Hydra(Actions):
         self.dispatcher = Dispatcher(self)
         """The dispatcher under test: ``start``, ``stop``, ``crash``, ``restart``, ``lose_connection``."""
         self.server = DatabaseServer(self)
-        """The database server: ``stop``, ``start``, ``restart``."""
+        """The database server: ``stop``, ``start``, ``restart``, ``read_only``, ``settings``, ``lock``, ``migrate``."""
 
     def begin(self) -> None:
         """Play the scenario that the test begins with, if there is one; done before the test's function is called."""

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hydra_notify_sim import checks, engine, history
-from hydra_notify_sim.dispatcher import core
+from hydra_notify_sim.dispatcher import core, postgres
 from hydra_notify_sim.engine import events
 from hydra_notify_sim.engine.environment import Environment
 from hydra_notify_sim.engine.play import StoryError
@@ -319,3 +320,56 @@ def test_waiting_for_a_task_fails_where_none_is_stored(tell: Tell) -> None:
         ("a stored task is due", False, 16)
     ]
     assert not finished.passed
+
+
+def test_a_row_is_not_locked_against_a_dispatcher_in_this_process(tell: Tell) -> None:
+    finished = tell("  - dispatcher: start\n  - lock: {build: iso, for: 20s}\n  - build: iso\n")
+    assert finished.not_exercised[0].startswith("line 12: a dispatcher in this process would wait")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "  - postgres: read_only\n",
+        "  - migrate: {drop: keep}\n",
+        "  - settings: {lock_timeout: 0.1}\n",
+    ],
+)
+def test_what_a_story_does_to_its_database_is_mended_before_the_next(
+    tell: Tell, environment: Environment, fault: str
+) -> None:
+    def found() -> list[object]:
+        with environment.database.connect("test") as connection:
+            return [
+                connection.execute(query).fetchall()
+                for query in (
+                    "SELECT setconfig FROM pg_db_role_setting",
+                    "SELECT attname, attnum FROM pg_attribute WHERE attrelid = 'builds'::regclass AND attnum > 0",
+                )
+            ]
+
+    before = found()
+    tell("  - dispatcher: start\n" + fault)
+    assert found() == before
+    assert tell("  - dispatcher: start\n  - build: iso\n").passed
+
+
+def test_settings_reach_the_sessions_that_begin_after_them(
+    tell: Tell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    opened = postgres.Session.open
+
+    def look(session: postgres.Session, *arguments: Any) -> None:
+        opened(session, *arguments)
+        seen.extend(session.querying.execute("SHOW lock_timeout").fetchone() or ())
+
+    monkeypatch.setattr(postgres.Session, "open", look)
+    tell("""
+  - dispatcher: start
+  - settings: {lock_timeout: 2s}
+  - connection: lost
+  - settings: {}
+  - connection: lost
+""")
+    assert seen == ["5s", "2s", "5s"]

@@ -18,10 +18,10 @@ WORDS: dict[str, str] = {
         "An emission that names the build, as main build or dependent, committed with or after the outcome "
         "and before the build's next transition."
     ),
-    "Lost": "The dispatcher crashed, stopped, or a connection of it is gone.",
+    "Lost": "The dispatcher crashed, stopped, or a connection of it is gone, or passes nothing on any more.",
     "Starting": (
         "From process start, or from when the server lets the dispatcher in again after a lost connection, "
-        "until up."
+        "until up. While the server takes no writes the dispatcher is starting, and stores nothing."
     ),
     "Up": "Listening, scan finished, until lost.",
     "Interested": (

@@ -13,7 +13,7 @@ from hydra_notify_sim.scenario import Scenario, StepBase
 from hydra_notify_sim.scenario import steps as verbs
 from hydra_notify_sim.scenario.names import walk
 
-FAULTS = (verbs.Dispatcher, verbs.Connection, verbs.Postgres)
+FAULTS = (verbs.Dispatcher, verbs.Connection, verbs.Postgres, verbs.Settings, verbs.Lock, verbs.Migrate)
 """Steps that are something going wrong, or the dispatcher's life."""
 
 
@@ -81,7 +81,7 @@ def _name(step: StepBase) -> str:
         case verbs.Dispatcher():
             return f"dispatcher {step.dispatcher}"
         case verbs.Connection():
-            return "connection lost" + (", reply lost" if step.reply_lost else "")
+            return f"connection {step.connection}" + (", reply lost" if step.reply_lost else "")
         case verbs.Postgres():
             return f"postgres {step.postgres}"
         case _:

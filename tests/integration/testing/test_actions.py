@@ -314,3 +314,28 @@ def test_the_server_is_stopped_and_comes_back(hydra: Hydra) -> None:
     hydra.advance(minutes=10)
     hydra.server.start()
     assert hydra.calls(chat) == [call.build_finished(iso)]
+
+
+def test_a_server_that_is_read_only_migrated_and_set_otherwise_is_saved_as_a_story(
+    hydra: Hydra, tmp_path: Path, play: Play
+) -> None:
+    chat = hydra.install(hydra.plugin("chat", hooks=["build_finished"]))
+    iso = hydra.queue("iso")
+    hydra.server.settings(lock_timeout="2s", isolation="serializable")
+    hydra.server.read_only()
+    hydra.mark_only(iso)
+    hydra.server.writable()
+    hydra.server.migrate(drop="keep")
+    assert hydra.calls(chat) == [call.build_finished(iso)]
+    assert play(hydra.save(tmp_path / "again.yaml")).passed
+
+
+@pytest.mark.hydra(dispatcher="reference-process")
+def test_somebody_keeps_a_row_locked(hydra: Hydra) -> None:
+    chat = hydra.install(hydra.plugin("chat", hooks=["build_finished"]))
+    iso = hydra.queue("iso")
+    with hydra.at("inside_call", chat).do(lambda: hydra.server.lock(iso, "20s")):
+        hydra.build(iso)
+    assert hydra.marks() == [iso]
+    hydra.advance(30)
+    assert hydra.marks() == []

@@ -29,6 +29,8 @@ IMPOSSIBLE = [
     ("  - build: many.2\n  - build: many\n", 9, 12, "many.2 is finished already"),
     ("  - dispatcher: start\n  - build: iso\n    at: before_clear\n    do: [dispatcher: crash]\n  - dispatcher: stop\n", 12, 17, "cannot stop"),
     ("  - dispatcher: start\n  - build: iso\n    at: before_clear\n    do: [dispatcher: start]\n", 11, 22, "running already"),
+    ("  - lock: {build: later, for: 1s}\n", 8, 19, "an 'insert' step has to come first"),
+    ("  - postgres: stop\n  - postgres: read_only\n", 9, 15, "the server is stopped, so it cannot read_only"),
     ("  - postgres: start\n", 8, 15, "the server is running already"),
     ("  - postgres: stop\n  - postgres: restart\n", 9, 15, "the server is stopped, so it cannot restart"),
     ("  - postgres: stop\n  - build: iso\n", 9, 5, "the server is stopped, so there can be no 'build'"),
