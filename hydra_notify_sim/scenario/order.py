@@ -138,16 +138,22 @@ class _World:
                 self._say(path, "the dispatcher is not running, so it does not settle; start it first")
             case verbs.Evaluate():
                 self._evaluate(step, path)
-            case verbs.Delete() if step.delete.build is not None:
-                self._one(step.delete.build, (*path, "delete", "build"), "delete", OPEN | DONE, ABSENT)
-            case verbs.Lock():
-                self._one(step.lock.build, (*path, "lock", "build"), "lock", OPEN | DONE, None)
-            case verbs.Insert() if step.insert.build is not None:
-                self._insert(step.insert.build, (*path, "insert", "build"))
+            case verbs.Delete() | verbs.Insert() | verbs.Lock():
+                self._row(step, path)
             case verbs.Repeat():
                 # What goes wrong at all goes wrong by the second time.
                 for _ in range(min(step.repeat.times, 2)):
                     self.play(step.repeat.steps, (*path, "repeat", "steps"))
+
+    def _row(self, step: verbs.Delete | verbs.Insert | verbs.Lock, path: Path_) -> None:
+        here = (*path, step.verb, "build")
+        match step:
+            case verbs.Delete(delete=row) if row.build is not None:
+                self._one(row.build, here, "delete", OPEN | DONE, ABSENT)
+            case verbs.Lock(lock=row):
+                self._one(row.build, here, "lock", OPEN | DONE, None)
+            case verbs.Insert(insert=row) if row.build is not None:
+                self._insert(row.build, here)
 
     def _dispatcher_does(self, step: verbs.Dispatcher, path: Path_) -> None:
         here = (*path, "dispatcher")
