@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -200,6 +201,19 @@ def _matches(path: Path, patterns: list[str], root: Path) -> bool:
     return any(path in set(root.glob(pattern)) for pattern in patterns)
 
 
+def _name_what_was_left(request: pytest.FixtureRequest) -> None:
+    """Warn of what a test added to a user's database, where nothing is dropped."""
+    database = session_of(request.config).environment.database
+    if left := database.left_behind():
+        warnings.warn(
+            pytest.PytestWarning(
+                f"{request.node.nodeid} left in database {database.name!r}, for the tests that follow: {', '.join(left)}. "
+                "Drop it at the end of the test; on a server of our own it would be dropped for you."
+            ),
+            stacklevel=1,
+        )
+
+
 @pytest.fixture
 def hydra(request: pytest.FixtureRequest) -> Iterator["Hydra"]:
     """Give a clean Hydra database, a simulated Hydra and a dispatcher; judged when the test ends."""
@@ -211,6 +225,7 @@ def hydra(request: pytest.FixtureRequest) -> Iterator["Hydra"]:
         request.node.stash[_hydra] = made
         yield made
         del request.node.stash[_hydra]
+    _name_what_was_left(request)
 
 
 @pytest.fixture
@@ -227,6 +242,7 @@ def hydra_database(request: pytest.FixtureRequest) -> Iterator["HydraDatabase"]:
     database = HydraDatabase(environment)
     yield database
     database.close()
+    _name_what_was_left(request)
 
 
 @pytest.fixture

@@ -47,7 +47,10 @@ class Environment:
 
     def clean(self) -> None:
         """Make the database empty; a dispatcher of an earlier scenario is gone by now."""
-        self.database.reset()
+        if self.database.reset():
+            # What these connections had prepared was for tables that are gone.
+            self.forget_connections()
+            self.reconnect()
 
     def usable(self) -> bool:
         """Tell whether the database can still be emptied, and written to on the harness's connection."""

@@ -261,6 +261,50 @@ def test_who_may_not_make_the_workers_database_is_told_what_to_do(
     )
 
 
+AUTHORS = """
+OUTBOX = '''
+CREATE TABLE outbox (build int REFERENCES builds ON DELETE CASCADE);
+CREATE FUNCTION to_outbox() RETURNS trigger LANGUAGE plpgsql AS
+  $$ BEGIN INSERT INTO outbox VALUES (NEW.id); RETURN NULL; END $$;
+CREATE TRIGGER to_outbox AFTER INSERT ON builds FOR EACH ROW EXECUTE FUNCTION to_outbox();
+ALTER TABLE builds ADD COLUMN told int;
+'''
+
+def outbox(database):
+    (there,) = database.connection.execute("SELECT to_regclass('outbox')").fetchone()
+    return there and database.connection.execute("SELECT count(*) FROM outbox").fetchone()[0]
+
+def test_first(hydra, hydra_database):
+    assert outbox(hydra_database) is None
+    hydra_database.connection.execute(OUTBOX)
+    deploy(hydra)
+    assert outbox(hydra_database) == 1
+
+def test_second(hydra, hydra_database):
+    print("rows:", outbox(hydra_database))
+    deploy(hydra)
+"""
+
+
+def test_what_an_author_made_is_gone_for_the_next_test(run: Run) -> None:
+    result = run("-s", "-W", "error", files=AUTHORS)
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["*rows: None"])
+
+
+def test_in_a_users_database_it_is_emptied_and_named(farm: Server, run: Run) -> None:
+    result = run("-s", "-W", "default", f"--hydra-dsn={farm.dsn('orchard')}", files=AUTHORS)
+    result.assert_outcomes(passed=2, warnings=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*rows: 0",
+            "*test_it.py::test_first left in database 'orchard', for the tests that follow: column builds.told, *",
+        ]
+    )
+    with psycopg.connect(farm.dsn("orchard")) as connection:
+        assert connection.execute("SELECT to_regclass('outbox')").fetchone() == ("outbox",)
+
+
 def test_it_costs_nothing_when_it_is_not_used() -> None:
     code = (
         "import sys, pytest, hydra_notify_sim.pytest_plugin; "
