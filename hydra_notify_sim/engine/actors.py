@@ -49,6 +49,7 @@ class Actors:
             payloads=scenario.given.payloads,
             busy=lambda: target.inside,
             jobset=scenario.given.jobset,
+            first_build=scenario.given.first_build,
         )
         self._queue_runner = simulator.QueueRunner(self.world)
         self._evaluator = simulator.Evaluator(self.world)
@@ -63,9 +64,6 @@ class Actors:
 
     def set_the_scene(self) -> None:
         """Make the builds that are given: those that no evaluation queues have their rows before the story begins."""
-        first = self.scenario.given.first_build
-        if first != 1:
-            self.world.query(f"SELECT setval('builds_id_seq', {first}, false)")
         for nickname, given in self._in_order_of_need():
             self.add(nickname, given)
         queued = self._queued_by_the_story()
@@ -195,7 +193,8 @@ class Actors:
         elif row.evaluation is not None:
             self._person.delete_evaluation(self._evaluations[row.evaluation])
         elif row.step is not None:
-            self._person.delete_step(self._builds[row.step.build], row.step.number)
+            build = self._builds[row.step.build]
+            self._person.delete_step(build, build.nth_step(row.step.number))
         elif row.task is not None:
             payload = None
             if row.task.payload is not None:
@@ -233,7 +232,14 @@ class Actors:
 
     def _payload(self, channel: str, payload: written.Payload) -> str:
         given = self.scenario.given
-        return written.payload_text(channel, payload, self._id, self.scenario.singles, given.payloads)
+        return written.payload_text(
+            channel,
+            payload,
+            self._id,
+            self.scenario.singles,
+            given.payloads,
+            step_of=lambda build, nth: self._builds[build].nth_step(nth) if nth > 0 else nth,
+        )
 
     def _id(self, name: str) -> int:
         """Return the id of a build, of an evaluation, or of the jobset."""

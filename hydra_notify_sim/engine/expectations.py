@@ -146,7 +146,9 @@ def _matches(call: Seen, wish: wanted.Call | wanted.CallCount, moment: Moment) -
         and (wish.status is None or call.status == wish.status)
         and (
             wish.dependents is None
-            or call.dependents == tuple(moment.ids.get(name, -1) for name in moment.singles(wish.dependents))
+            # In whatever order: theirs means nothing, and P-arguments judges it.
+            or sorted(call.dependents)
+            == sorted(moment.ids.get(name, -1) for name in moment.singles(wish.dependents))
         )
     )
 

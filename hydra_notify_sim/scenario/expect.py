@@ -50,7 +50,7 @@ class Call(Entry):
     status: BuildStatus | None = None
     """Status in the row that was handed over as main build."""
     dependents: Nicknames | None = None
-    """The dependents that were handed over, in this order."""
+    """The dependents that were handed over, in whatever order."""
     hook: Hook | None = None
     """The hook; of use where the key names the plugin alone."""
 
@@ -83,7 +83,7 @@ class CallCount(Entry):
     status: BuildStatus | None = None
     """Status in the row that was handed over as main build."""
     dependents: Nicknames | None = None
-    """The dependents that were handed over, in this order."""
+    """The dependents that were handed over, in whatever order."""
     hook: Hook | None = None
     """The hook; of use where the key names the plugin alone."""
     at_least: Annotated[int, Field(ge=0, le=10**6, strict=True)] | None = None

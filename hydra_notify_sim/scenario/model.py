@@ -171,8 +171,8 @@ class Given(Entry):
     """``process``: the story needs signals and sockets, so the dispatcher has to be a process."""
     payloads: channels.PayloadVersion = channels.DEFAULT_PAYLOADS
     """The form of eval_added and eval_failed: 2026-09 has one field more."""
-    first_build: Annotated[int, Field(ge=1, le=2_000_000_000, strict=True)] = 1
-    """Id of the first build; a real farm counts in the hundreds of millions, and fills a payload sooner."""
+    first_build: Annotated[int, Field(ge=1, le=2_000_000_000, strict=True)] | None = None
+    """Id of the first build, where it matters, as for the length of a payload; else it is made up."""
 
     @model_validator(mode="after")
     def _not_too_many(self) -> Self:

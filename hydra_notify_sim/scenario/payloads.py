@@ -49,18 +49,28 @@ def payload_text(
     id_of: Callable[[str], int],
     singles: Callable[[tuple[str, ...]], tuple[str, ...]],
     version: channels.PayloadVersion = channels.DEFAULT_PAYLOADS,
+    *,
+    step_of: Callable[[str, int], int] = lambda _build, nth: nth,
 ) -> str:
     """Return the text to send: ids for the nicknames, tabs between fields.
 
     ``id_of`` gives the id of a single build, an evaluation, or the word ``jobset``; ``singles`` is
-    `Scenario.singles`: a build with copies gives one field each.
+    `Scenario.singles`: a build with copies gives one field each; ``step_of`` gives the number of a build's n-th step.
     """
     if isinstance(payload, str):
         return PLACEHOLDER.sub(lambda found: str(id_of(found[1])), payload)
     kinds = fields_of(channel, len(payload), version) or ("text",) * len(payload)
     texts: list[str] = []
     for field, kind in zip(payload, kinds, strict=True):
-        if isinstance(field, int) or kind in {"text", "number"}:
+        named = payload[0]
+        if (
+            channel == "step_finished"
+            and kind == "number"
+            and isinstance(field, int)
+            and isinstance(named, str)
+        ):
+            texts.append(str(step_of(named, field)))
+        elif isinstance(field, int) or kind in {"text", "number"}:
             texts.append(str(field))
         elif kind == "build":
             texts += [str(id_of(single)) for single in singles((field,))]

@@ -99,8 +99,16 @@ class Build:
     """Steps that ended in this attempt, aborted ones not counted."""
     own_started: int | None = None
     """When the step of its own derivation had started, if it ended well in this attempt."""
+    first_step: int = 1
+    """The number that its first step gets."""
     step_numbers: list[int] = field(default_factory=list)
     """Numbers of its rows in ``buildsteps``."""
+    other_steps: list[int] = field(default_factory=list)
+    """Numbers of the rows in ``buildsteps`` that no story speaks of (`bystanders`)."""
+    all_steps: list[int] = field(default_factory=list)
+    """Numbers of the steps that it ever had, in their order, deleted ones too."""
+    twin: int | None = None
+    """Id of a row that looks like its own, and is to be written with it (`bystanders`)."""
     has_results: bool = False
     """It has rows in ``buildproducts`` or ``buildmetrics``."""
     needed_by: "list[Build]" = field(default_factory=list)
@@ -112,7 +120,17 @@ class Build:
     @property
     def next_step(self) -> int:
         """Return the number that its next step gets: the highest one plus 1."""
-        return max(self.step_numbers, default=0) + 1
+        return max([*self.step_numbers, *self.other_steps], default=self.first_step - 1) + 1
+
+    def has_step(self, number: int) -> None:
+        """Take note that there is a row of a step."""
+        self.step_numbers.append(number)
+        self.all_steps.append(number)
+
+    def nth_step(self, nth: int) -> int:
+        """Return the number of the n-th step that it ever had, from 1, or will have if they follow each other."""
+        had = len(self.all_steps)
+        return self.all_steps[nth - 1] if nth <= had else self.next_step + nth - had - 1
 
     def must_be(self, action: str, *, finished: bool | None) -> None:
         """Refuse an action on a build that is in no state for it.

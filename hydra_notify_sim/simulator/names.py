@@ -13,7 +13,8 @@ from typing import Any
 NIX_BASE32 = "0123456789abcdfghijklmnpqrsvwxyz"
 """The digits of Nix's base 32: no e, o, t, u."""
 
-LOG_DIRECTORY = "/var/lib/hydra/build-logs"
+LOG_DIRECTORY = "/var/lib/hydra//build-logs"
+"""As where ``HYDRA_DATA`` ends with a slash: another text once a path was normalised."""
 
 _MASK = 2**64 - 1
 
@@ -199,7 +200,9 @@ class Package:
 class Names:
     """Names for one run: each a pure function of the seed and a number, however often it is asked for."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, any_text: bool = True) -> None:
+        """``any_text``: whether a text may hold what is not ASCII."""
+        self._any_text = any_text
         self._base = (seed * 0xD1342543DE82EF95 + 0x632BE59BD9B4E019) & _MASK
 
     def at(self, number: int, kind: int = 0) -> HydraNames:
@@ -235,11 +238,27 @@ class Names:
         return self.at(number * 1009 + step, 2).drv_path()
 
     def trace(self, number: int) -> str:
-        """Return the trace id of the evaluator's n-th run: seconds since its machine booted, a dot, its pid."""
+        """Return the trace id of the evaluator's n-th run.
+
+        Hydra's is the seconds since its machine booted, a dot, and its pid. For whoever hands it on it is any text
+        (P-format), so all but every fourth are texts that something else comes of if they are parsed and printed
+        again, stripped, or normalised.
+        """
         bits = self.at(0, 5).generator.random.getrandbits(64)
         later = self.at(number, 5).generator.random.getrandbits(16)
         boot = 10_000 + bits % 900_000 + number * 60
-        return f"{boot}.{later % 1000:03}.{1000 + (bits >> 32) % 30_000}"
+        seconds, pid = f"{boot}.{later % 1000:03}", 1000 + (bits >> 32) % 30_000
+        if number % 4 == 0:
+            return f"{seconds}.{pid}"
+        accent = "\N{COMBINING ACUTE ACCENT}" if self._any_text else ""
+        unlike = (
+            f"00{boot}.{later % 10}0",
+            f" {seconds} {pid} ",
+            f"{boot}e{1 + later % 9}",
+            f"{seconds}.e{accent}{pid}",
+            f"0x{boot:X}",
+        )
+        return unlike[(number - number // 4 + bits) % len(unlike)]
 
     def revision(self, number: int) -> str:
         """Return the revision that the n-th evaluation looks at."""

@@ -185,7 +185,9 @@ class Person:
             outcomes = [Outcome(build.id, int(status), now, now, pending=pending) for build in chosen]
             if stepped:
                 statements += self._built(chosen, status, now)
-                changes += [RowChange("inserted", "buildsteps", f"{build.id}/1") for build in chosen]
+                changes += [
+                    RowChange("inserted", "buildsteps", f"{build.id}/{build.next_step}") for build in chosen
+                ]
         world.commit(
             actor,
             "insert",
@@ -197,7 +199,7 @@ class Person:
                 build.mark(status, now, now)
                 build.has_results = status in SUCCESSES and bool(build.products or build.metrics)
             if stepped:
-                build.step_numbers.append(1)
+                build.has_step(build.next_step)
 
     def _built(self, builds: Sequence[Build], status: Status, now: int) -> list[str]:
         quoting = self.world.quoting
@@ -205,7 +207,7 @@ class Person:
         steps = [
             quoting.row(
                 build.id,
-                1,
+                build.next_step,
                 rows.STEP_BUILDS,
                 build.drv_path,
                 0,
@@ -224,7 +226,9 @@ class Person:
             )
         ]
         outputs = [
-            quoting.row(build.id, 1, name, path) for build in builds for name, path in build.outputs.items()
+            quoting.row(build.id, build.next_step, name, path)
+            for build in builds
+            for name, path in build.outputs.items()
         ]
         if outputs:
             statements.append(rows.new_step_outputs(outputs))
@@ -259,6 +263,7 @@ class Person:
         build.status = build.start = build.stop = None
         build.reopen()
         gone = {(owner, number) for owner, number in steps}
+        build.other_steps.clear()
         for each in self.world.builds:
             each.step_numbers = [n for n in each.step_numbers if (each.id, n) not in gone]
 

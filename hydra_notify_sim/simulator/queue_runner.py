@@ -157,10 +157,11 @@ class QueueRunner(Steps):
             ),
         )
         for each in with_step:
-            each.step_numbers.append(each.next_step)
+            each.has_step(each.next_step)
         for each in affected:
             each.mark(status if id(each) in of_direct else theirs, start, stop)
-        build.announcement = tuple(split_finished(build.id, [each.id for each in affected]))
+        dependents_listed = world.ids.in_no_order([each.id for each in affected])
+        build.announcement = tuple(split_finished(build.id, dependents_listed))
         build.marked_only = not notify
         return affected
 
@@ -218,7 +219,8 @@ class QueueRunner(Steps):
             ]
         changes = [step_row(build, number) for number, _, _ in steps]
         done = self._found(build, "substituted", now, statements, changes)
-        build.step_numbers += [number for number, _, _ in steps]
+        for number, _, _ in steps:
+            build.has_step(number)
         return done
 
     def already_valid(self, build: Build) -> list[Build]:
@@ -274,7 +276,7 @@ class QueueRunner(Steps):
                 rows=(step_row(build, build.next_step),),
             ),
         )
-        build.step_numbers.append(build.next_step)
+        build.has_step(build.next_step)
         build.mark(status, now, now)
 
     def unsupported(self, build: Build, *, notify: bool = True) -> list[Build]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from hydra_notify_sim.contract import channels
 from hydra_notify_sim.contract.statuses import Status
+from hydra_notify_sim.simulator import bystanders
 from hydra_notify_sim.simulator.builds import Build, Jobset
 from hydra_notify_sim.simulator.names import Package
 from hydra_notify_sim.simulator.sql import Quoting, Value
@@ -55,16 +56,22 @@ def new_jobset(quoting: Quoting, jobset: Jobset) -> list[str]:
 
 
 def new_builds(quoting: Quoting, builds: Sequence[Build], now: int) -> list[str]:
-    """Return the statements for queued builds and their outputs, as an evaluation writes them."""
+    """Return the statements for queued builds and their outputs, as an evaluation writes them, and for twins of some."""
     row = quoting.row
-    values = ",".join([row(*_queued(build, now)) for build in builds])
+    nothing = (0, None, None, None)
+    queued = [row(build.id, *_queued(build, now), *nothing) for build in builds]
+    queued += [
+        row(id_, *_queued(build, stop), 1, int(Status.succeeded), stop, stop)
+        for build, id_, stop in bystanders.twins(builds, now)
+    ]
+    values = ",".join(queued)
     outputs = ",".join(
         [row(build.id, name, path) for build in builds for name, path in build.outputs.items()]
     )
     statements = [
         (
-            "INSERT INTO builds (id,finished,timestamp,jobset_id,job,nixname,description,drvpath,system,license,"
-            f"iscurrent,priority) VALUES {values}"
+            "INSERT INTO builds (id,timestamp,jobset_id,job,nixname,description,drvpath,system,license,"
+            f"iscurrent,priority,finished,buildstatus,starttime,stoptime) VALUES {values}"
         )
     ]
     if outputs:
@@ -75,8 +82,6 @@ def new_builds(quoting: Quoting, builds: Sequence[Build], now: int) -> list[str]
 def _queued(build: Build, now: int) -> tuple[Value, ...]:
     package = build.package
     return (
-        build.id,
-        0,
         now,
         build.jobset.id,
         build.job,

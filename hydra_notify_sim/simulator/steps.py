@@ -6,7 +6,7 @@ from hydra_notify_sim.contract.channels import BuildStarted, StepFinished
 from hydra_notify_sim.contract.statuses import Status
 from hydra_notify_sim.contract.transactions import STEP_STARTED
 from hydra_notify_sim.history import Notification, RowChange
-from hydra_notify_sim.simulator import rows
+from hydra_notify_sim.simulator import bystanders, rows
 from hydra_notify_sim.simulator.builds import Build, ImpossibleActionError, StepUnderWay, as_status
 from hydra_notify_sim.simulator.names import log_path
 from hydra_notify_sim.simulator.world import World
@@ -63,14 +63,20 @@ class Steps:
             rows.STEP_BUILDS,
             step.drv_path,
             1,
+            None,
             step.start,
+            None,
             step.machine,
             build.system,
         )
+        others = world.ids.steps_beside(build.id, step.number, first=not build.all_steps)
+        further = "".join(
+            [f",{quoting.row(*bystanders.step(build, number, step.start))}" for number in others]
+        )
         statements = [
             (
-                "INSERT INTO buildsteps (build,stepnr,type,drvpath,busy,starttime,machine,system) "
-                f"VALUES {values}"
+                "INSERT INTO buildsteps (build,stepnr,type,drvpath,busy,status,starttime,stoptime,machine,system) "
+                f"VALUES {values}{further}"
             )
         ]
         outputs = build.outputs if step.own else {"out": step.drv_path.removesuffix(".drv")}
@@ -89,7 +95,8 @@ class Steps:
                 rows=(step_row(build, step.number),),
             ),
         )
-        build.step_numbers.append(step.number)
+        build.has_step(step.number)
+        build.other_steps += others
         build.under_way.append(step)
         build.begun = True
 

@@ -8,7 +8,7 @@ import psycopg
 from hydra_notify_sim import errors, history
 from hydra_notify_sim.contract import channels
 from hydra_notify_sim.contract.statuses import Status
-from hydra_notify_sim.simulator import rows
+from hydra_notify_sim.simulator import bystanders, rows
 from hydra_notify_sim.simulator.builds import (
     Build,
     Evaluation,
@@ -16,6 +16,7 @@ from hydra_notify_sim.simulator.builds import (
     Jobset,
     unfinished_dependents,
 )
+from hydra_notify_sim.simulator.ids import Ids
 from hydra_notify_sim.simulator.names import Names
 from hydra_notify_sim.simulator.writer import Clock, Writer, Written
 
@@ -29,8 +30,9 @@ _NO_FAILURE_OF_ITS_OWN = frozenset(
 class World(Writer):
     """What there is: shared by the queue runner, the evaluator and the person at the web page.
 
-    It has to be the only writer of builds and evaluations in its database: it hands out their ids itself, going on
-    where the sequences stand when it is first asked for one, and keeps the sequences in step. Every transaction
+    It has to be the only writer of builds and evaluations in its database: it hands out their ids itself and keeps
+    the sequences in step. In an empty database they begin where the seed says, among rows that nobody speaks of
+    (`ids`, `bystanders`); else they go on from where the sequences stand. Every transaction
     becomes a `history.Commit`, recorded when COMMIT is about to be sent, and a `history.Committed` once it returned.
     """
 
@@ -44,6 +46,7 @@ class World(Writer):
         payloads: channels.PayloadVersion = channels.DEFAULT_PAYLOADS,
         busy: Callable[[], bool] = lambda: False,
         jobset: str = DEFAULT_JOBSET,
+        first_build: int | None = None,
         detailed: bool = False,
     ) -> None:
         """Make a world; nothing is sent to the database yet.
@@ -52,10 +55,11 @@ class World(Writer):
             connection: in autocommit mode; each transaction is one query on it where that is possible.
             record: takes a record and returns its number, as `history.History.append` does.
             clock: the time that rows and records get.
-            seed: the same seed gives the same names.
+            seed: the same seed gives the same names, ids and rows.
             payloads: the payload version that the evaluator writes.
             busy: whether the dispatcher is held at a point or inside a call right now.
             jobset: ``project:name`` of builds and evaluations that name no other.
+            first_build: id of the first build, if it matters.
             detailed: also write the states that a step goes through on its machine (decision 0020).
 
         Raises:
@@ -65,13 +69,17 @@ class World(Writer):
         super().__init__(connection, record, clock, busy)
         self.payloads = payloads
         self.detailed = detailed
-        self.names = Names(seed)
+        self.names = Names(seed, any_text=connection.info.encoding == "utf-8")
+        self.ids = Ids(self.names)
         self.builds: list[Build] = []
         self.deletions = False
         """A person deleted rows, so that a payload may name what is gone."""
         self._default_jobset = jobset
         self._jobsets: dict[str, Jobset] = {}
+        self._first_build = first_build
         self._last_build = self._last_evaluation = -1
+        """-1: the sequences have not been looked at; 0: nothing was ever handed out."""
+        self._evaluations = 0
         self._same_derivation: dict[str, list[Build]] = {}
         self._machines = 0
 
@@ -123,7 +131,7 @@ class World(Writer):
         package = (
             self.names.package(number, name) if same_derivation_as is None else same_derivation_as.package
         )
-        self._last_build += 1
+        self._last_build = self._next("builds", self._last_build)
         build = Build(
             id=self._last_build,
             nickname=nickname,
@@ -138,6 +146,8 @@ class World(Writer):
             products=products,
             metrics=dict(metrics or {}),
             constituents=tuple(constituents),
+            first_step=self.ids.first_step(self._last_build),
+            twin=self.ids.twin(self._last_build, number),
         )
         for needed in build.needs:
             needed.needed_by.append(build)
@@ -149,10 +159,11 @@ class World(Writer):
         self, jobset: Jobset, nickname: str, found: tuple[Build, ...], trace: str
     ) -> Evaluation:
         """Reserve an evaluation's id."""
-        self._last_evaluation += 1
-        number = self._last_evaluation
+        self._last_evaluation = self._next("jobsetevals", self._last_evaluation)
+        self._evaluations += 1
+        number = self._evaluations
         return Evaluation(
-            id=number,
+            id=self._last_evaluation,
             nickname=nickname or f"evaluation {number}",
             jobset=jobset,
             builds=found,
@@ -203,21 +214,42 @@ class World(Writer):
             f"(SELECT id FROM jobsets WHERE project={quote(project)} AND name={quote(name)}) "
             "FROM builds_id_seq b,jobsetevals_id_seq e,jobsets_id_seq j"
         )[0]
+        empty = self._last_build < 0 and not any(found)
         if self._last_build < 0:
             self._last_build, self._last_evaluation = found[0], found[1]
         if found[3] is not None:
             return Jobset(found[3], project, name)
-        jobset = Jobset(found[2] + 1, project, name)
+        jobset = Jobset(self._next("jobsets", found[2]), project, name)
+        statements = rows.new_jobset(self.quoting, jobset)
+        if empty:
+            statements += self.surroundings(jobset)
         self.commit(
             "person",
             "insert",
             Written(
                 about=nickname,
-                statements=rows.new_jobset(self.quoting, jobset),
+                statements=statements,
                 rows=(history.RowChange("inserted", "jobsets", str(jobset.id), nickname),),
             ),
         )
         return jobset
+
+    def surroundings(self, jobset: Jobset) -> list[str]:
+        """Return the statements for the rows around the first jobset of an empty database."""
+        return bystanders.statements(
+            self.quoting,
+            self.names,
+            jobset,
+            evaluation=self.ids.first("jobsetevals"),
+            build=self._first_build or self.ids.first("builds"),
+            now=self.clock.now(),
+        )
+
+    def _next(self, table: str, last: int) -> int:
+        """Return the id that a table hands out after another one; 0: it has handed out none."""
+        if last:
+            return self.ids.after(table, last)
+        return self._first_build if table == "builds" and self._first_build else self.ids.first(table)
 
     # Notifications
 

@@ -1,5 +1,6 @@
 """What happened, and what a test expects of it: calls and retries, with differences that a person can read."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
@@ -28,10 +29,11 @@ class Call:
     build: Build | None = None
     """The build that it is about; of step_finished, the build of the step."""
     dependents: tuple[Build, ...] = ()
-    """As the plugin was handed them: after a failure Hydra repeats the main build among them (qr-self-dependent)."""
+    """As the plugin was handed them, which no order of yours has to match (P-arguments judges it): after a failure Hydra repeats the main build among them (qr-self-dependent)."""
     status: str | None = None
     """How the build (of step_finished, the step) had ended when it was called; None: it was not finished."""
     step: int | None = None
+    """Which of its build's steps it is, from 1; one that no test has made has the number of its row."""
     log_path: str | None = None
     evaluation: Evaluation | None = None
     jobset: str | None = None
@@ -78,7 +80,8 @@ class ExpectedCall:
             told.append(f"build {found.build}, not {self.subject}")
         for name, wanted in self.facts.items():
             value = getattr(found, name)
-            if value != wanted:
+            same = Counter(value) == Counter(wanted) if name == "dependents" else value == wanted
+            if not same:
                 told.append(f"{name} {_value(value)}, not {_value(wanted)}")
         return told
 
@@ -106,7 +109,7 @@ class CallMaker:
         return _expected("build_started", build, facts)
 
     def step_finished(self, build: Build | None = None, **facts: Any) -> ExpectedCall:
-        """Expect step_finished. Facts: ``step`` (its number), ``status``, ``log_path``, and those of any call."""
+        """Expect step_finished. Facts: ``step`` (from 1), ``status``, ``log_path``, and those of any call."""
         return _expected("step_finished", build, facts)
 
     def build_finished(self, build: Build | None = None, **facts: Any) -> ExpectedCall:

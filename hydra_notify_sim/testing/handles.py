@@ -39,6 +39,11 @@ class Build:
         """How it ended, by name; None while it is not finished."""
         return status_name(self._known.status) if self._known is not None and self._known.finished else None
 
+    def nth_step(self, number: int) -> int:
+        """Return which of its steps has this number in ``buildsteps``, from 1; the number if none has."""
+        steps = self._known.all_steps if self._known is not None else []
+        return steps.index(number) + 1 if number in steps else number
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Build) and other.id == self.id
 

@@ -63,9 +63,10 @@ def _arguments(args: Mapping[str, Any], handles: Handles) -> dict[str, Any]:
         facts["dependents"] = tuple(handles.build(row["id"]) for row in args["dependents"])
     if "step" in args:
         step = args["step"]
+        build = handles.build(step["build"])
         facts |= {
-            "build": handles.build(step["build"]),
-            "step": step["stepnr"],
+            "build": build,
+            "step": build.nth_step(step["stepnr"]),
             "status": status_name(step["status"]),
         }
     if "evaluation" in args:

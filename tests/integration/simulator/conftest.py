@@ -1,6 +1,6 @@
 """A stage: the three actors on a real database, with a listener that hears each transaction on its own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import psycopg
@@ -10,7 +10,8 @@ from hydra_notify_sim import history
 from hydra_notify_sim.checks.judge import judge
 from hydra_notify_sim.contract import channels, transactions
 from hydra_notify_sim.database import Database
-from hydra_notify_sim.simulator import Build, Evaluator, Person, QueueRunner, World
+from hydra_notify_sim.simulator import Build, Evaluator, Jobset, Person, QueueRunner, World
+from hydra_notify_sim.simulator.ids import Ids
 
 
 class Clock:
@@ -21,10 +22,43 @@ class Clock:
         return self.time
 
 
+class Counting(Ids):
+    """Ids that count from 1, in order, with nothing between them."""
+
+    def first(self, table: str) -> int:
+        return 1
+
+    def after(self, table: str, last: int) -> int:
+        return last + 1
+
+    def first_step(self, build: int) -> int:
+        return 1
+
+    def steps_beside(self, build: int, number: int, *, first: bool) -> list[int]:
+        return []
+
+    def twin(self, build: int, nth: int) -> int | None:
+        return None
+
+    def in_no_order(self, ids: Sequence[int]) -> list[int]:
+        return list(ids)
+
+
+class Alone(World):
+    """A world without rows that nobody speaks of, so that a test can look at all that an actor has written."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.ids = Counting(self.names)
+
+    def surroundings(self, jobset: Jobset) -> list[str]:
+        return []
+
+
 class Stage:
     """Actors, and what was recorded and really heard; the two are compared at each commit."""
 
-    def __init__(self, database: Database, **options: Any) -> None:
+    def __init__(self, database: Database, world: type[World] = Alone, **options: Any) -> None:
         self.database = database
         self.connection = database.connect("simulator")
         self.ear = database.connect("ear")
@@ -37,7 +71,7 @@ class Stage:
             history.Header(name="stage", payloads=options.get("payloads", "2026-08"))
         )
         self.heard: list[tuple[str, list[tuple[str, str]]]] = []
-        self.world = World(self.connection, self.record, self.clock, **options)
+        self.world = world(self.connection, self.record, self.clock, **options)
         self.queue_runner = QueueRunner(self.world)
         self.evaluator = Evaluator(self.world)
         self.person = Person(self.world)

@@ -1,6 +1,5 @@
 """Every ending of an evaluation, docs/reference/hydra.md, section 3: its rows, its transactions, its notifications."""
 
-import re
 from typing import Any
 
 import pytest
@@ -18,7 +17,6 @@ def test_an_evaluation_arrives_whole_after_eval_started(stage: Any) -> None:
     fresh = stage.world.build("fresh", job="fresh.x86_64-linux", name="fresh-1.0")
     evaluation = stage.evaluator.evaluate([fresh], cached=[done, open_], name="e2")
     trace = evaluation.trace
-    assert re.fullmatch(r"\d+\.\d{3}\.\d+", trace)
     assert stage.heard == [
         ("eval_started", [("eval_started", f"{trace}\t1")]),
         (

@@ -275,7 +275,8 @@ def test_the_parts_alone_write_rows_and_notify(
     hydra_queue_runner.start(iso)
     (notified,) = listening.notifies(timeout=10, stop_after=1)
     assert (notified.channel, notified.payload) == ("build_started", str(iso.id))
-    assert hydra_database.connection.execute("SELECT count(*) FROM builds").fetchone() == (1,)
+    row = hydra_database.connection.execute("SELECT finished FROM builds WHERE id = %s", [iso.id]).fetchone()
+    assert row == (0,)
 
 
 def test_the_parts_go_with_the_whole(
@@ -288,7 +289,10 @@ def test_the_parts_go_with_the_whole(
     hydra_queue_runner.finish(build)
     hydra.settle()
     assert hydra.calls(chat) == [call.build_finished(hydra.builds["iso"], status="succeeded")]
-    assert hydra_database.connection.execute("SELECT finished FROM builds").fetchall() == [(1,)]
+    row = hydra_database.connection.execute(
+        "SELECT finished FROM builds WHERE id = %s", [build.id]
+    ).fetchone()
+    assert row == (1,)
 
 
 @pytest.mark.hydra(dispatcher="reference-process")

