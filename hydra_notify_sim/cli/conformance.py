@@ -8,9 +8,10 @@ import click
 from hydra_notify_sim import engine, errors
 from hydra_notify_sim.cli import conformance_list, options, replay, running
 from hydra_notify_sim.cli import kill_matrix as matrix
-from hydra_notify_sim.conformance import run, sections
+from hydra_notify_sim.conformance import generated, run, sections
 from hydra_notify_sim.contract import profiles
 from hydra_notify_sim.contract.promises.model import FAMILIES
+from hydra_notify_sim.exploration import counter_examples
 from hydra_notify_sim.reports.conformance import documents, markdown, tally, terminal
 from hydra_notify_sim.reports.report import Report
 from hydra_notify_sim.scenario import deviations, shipped
@@ -37,6 +38,23 @@ WORKERS = 4
 )
 @click.option(
     "--kill-matrix", is_flag=True, help="Play against every known-bad dispatcher instead: is each one caught?"
+)
+@click.option(
+    "--generated",
+    "count",
+    type=click.IntRange(0, 1_000_000),
+    metavar="N",
+    help=f"Stories that are made up and played besides; 0 for none.  [default: {generated.IN_A_PROCESS}; "
+    f"{generated.IN_PROCESS} for a dispatcher in this process; 0 with --section]",
+)
+@click.option(
+    "--out",
+    "directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(counter_examples.DIRECTORY),
+    show_default=True,
+    metavar="DIR",
+    help="Where generated stories that break a promise are written.",
 )
 @options.json_name
 @options.junit_path
@@ -66,6 +84,8 @@ def command(
     letters: tuple[str, ...],
     only_list: bool,
     kill_matrix: bool,
+    count: int | None,
+    directory: Path,
     json_name: str | None,
     junit_path: Path | None,
     page: Path | None,
@@ -76,7 +96,7 @@ def command(
     workers: int | None,
     verbose: bool,
 ) -> int:
-    """Play the scenarios that come with this program against a dispatcher, and say promise by promise what it keeps.
+    """Play the scenarios that come with this program, and some that are made up, against a dispatcher; say promise by promise what it keeps.
 
     A promise is held if some scenario put it to the test and none found it broken. One that is claimed and was never put
     to the test fails the run (exit status 4); --known names what a dispatcher does not claim.
@@ -114,7 +134,10 @@ def command(
         reports.append(markdown.ConformanceGitHub(result, stream))
     scenarios = sections.scenarios(shipped.load(), wanted)
     in_process = registry.choose(dispatcher).kind == "in process"
-    events = run.play_all(scenarios, chosen, workers or (1 if in_process else WORKERS))
+    if count is None:
+        count = 0 if letters else generated.default(in_process=in_process)
+    source = generated.Source(count, directory, frozenset(result.results))
+    events = run.play_all(scenarios, chosen, workers or (1 if in_process else WORKERS), source)
     return running.Delivery([result, *reports], screen).play(events)
 
 
@@ -141,6 +164,8 @@ def _refuse_for_the_matrix() -> None:
         "known": "--known",
         "known_lenient": "--known-lenient",
         "letters": "--section",
+        "count": "--generated",
+        "directory": "--out",
         "junit_path": "--junit",
         "github": "--github",
         "patience": "--patience",

@@ -68,9 +68,9 @@ class Stage(Generic[T]):
         self._workers = workers
         self._reduce = reduce
         server = put_away.enter_context(database.start_server(dsn=options.dsn, schema=options.schema))
-        self._environment = Environment(database.prepare(server, wipe=options.wipe))
-        put_away.callback(self._environment.close)
-        self._here = _Player(scenarios, options, self._environment, reduce)
+        self.environment = Environment(database.prepare(server, wipe=options.wipe))
+        put_away.callback(self.environment.close)
+        self._here = _Player(scenarios, options, self.environment, reduce)
         self._theirs = replace(options, dsn=server.dsn(server.database), wipe=None)
         self.server = f"PostgreSQL {server.version} ({server.source})"
 

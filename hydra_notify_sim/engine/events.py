@@ -20,6 +20,8 @@ class RunStarted:
     """Version and source of the PostgreSQL server, for people."""
     command: str
     """The command line that plays this run again."""
+    generated: int = 0
+    """Stories that are made up and played besides."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ def value(tally: Tally) -> dict[str, Any]:
     return {
         "outcome": outcome(tally),
         "exit_status": tally.exit_code,
+        "generated": tally.run.generated if tally.run else 0,
         "promises": [_promise(one) for one in tally.results.values()],
         "leniencies": [
             {

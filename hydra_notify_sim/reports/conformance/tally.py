@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hydra_notify_sim.checks.verdicts import Judgement, Verdict
-from hydra_notify_sim.conformance import leniencies, sections
+from hydra_notify_sim.conformance import generated, leniencies, sections
 from hydra_notify_sim.contract import profiles, promises
 from hydra_notify_sim.contract.deviations import Deviation
 from hydra_notify_sim.contract.promises.model import Promise
@@ -164,7 +164,8 @@ class Tally:
                 self.results[promise].unplayed[event.name] = points[0] if points else ""
         if event.verdict.unmet:
             self.unmet.append(event)
-        self.leniencies += leniencies.found(event.history)
+        if not generated.is_generated(event):  # there, a plugin may not be called for other reasons
+            self.leniencies += leniencies.found(event.history)
 
     def _verdict(self, event: events.ScenarioFinished, verdict: Verdict, names: words.Names) -> None:
         result = self.results[verdict.promise]
@@ -196,6 +197,11 @@ class Tally:
         self.unplayed = dict(sorted(self.unplayed.items()))
         self.unmet.sort(key=lambda one: one.name)
         self.leniencies.sort(key=lambda one: (leniencies.KINDS.index(one.kind), one.scenario, one.payload))
+
+    @property
+    def total(self) -> int:
+        """How many stories there are to play, those that are generated among them."""
+        return self.run.scenarios + self.run.generated if self.run else 0
 
     @property
     def exit_code(self) -> int:

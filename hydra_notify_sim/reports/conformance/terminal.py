@@ -50,7 +50,7 @@ class ConformanceTerminal:
             case events.ScenarioStarted():
                 broken = len(self.tally.of("violated"))
                 bad = f"{words.plural(broken, 'promise')} violated" if broken else ""
-                self.progress.show(f"{self.tally.played}/{self._total}", event.name, bad)
+                self.progress.show(f"{self.tally.played}/{self.tally.total}", event.name, bad)
             case events.RunFinished():
                 self.progress.close()
                 self.screen.rows(self._report())
@@ -61,13 +61,12 @@ class ConformanceTerminal:
         """Take the progress line away."""
         self.progress.close()
 
-    @property
-    def _total(self) -> int:
-        return self.tally.run.scenarios if self.tally.run else 0
-
     def _started(self, event: events.RunStarted) -> None:
         self.screen.row(Row(words.one_line(f"Conformance of {event.dispatcher}"), "heading"))
-        said = f"{words.plural(event.scenarios, 'scenario')}, profile {event.profile}, seed {event.seed}"
+        made = f" and {event.generated} generated" if event.generated else ""
+        said = (
+            f"{words.plural(event.scenarios, 'scenario')}{made}, profile {event.profile}, seed {event.seed}"
+        )
         self.screen.row(Row(words.one_line(safe.mask(f"{said}, {event.server}")), "dim"))
         self.progress.start()
 
@@ -148,9 +147,9 @@ class ConformanceTerminal:
         tally = self.tally
         yield Row("")
         played = f"{words.plural(tally.played, 'scenario')} played in {words.duration(tally.summary.seconds)}"
-        left = self._total - tally.played
+        left = self.tally.total - tally.played
         yield Row(played + (f", {left} not played" if left > 0 else ""), "heading")
-        if left > 0 and not tally.summary.interrupted:
+        if left > 0 and len(tally.summary.errors) == tally.played:
             yield Row(f"The run was ended: none of the first {tally.played} could be played.", "bad")
         counts = [f"{len(tally.of('held'))} held", f"{len(tally.of('violated'))} violated"]
         counts += [f"{len(tally.of('known'))} known to be broken"] if tally.of("known") else []
