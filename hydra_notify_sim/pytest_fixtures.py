@@ -1,5 +1,6 @@
 """What the pytest plugin imports when a test asks for it: from settings and markers to the objects of fixtures."""
 
+import math
 import shlex
 import textwrap
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from hydra_notify_sim.testing.session import Session, Settings
 WIDTH = 110
 """Characters of a line of a story."""
 
-_WORDS = ("dispatcher", "profile", "payloads", "jobset", "violated")
+_WORDS = ("dispatcher", "profile", "payloads", "jobset", "violated", "hook_timeout")
 
 
 def made_session(settings: Mapping[str, str], worker: str) -> Session:
@@ -34,6 +35,11 @@ def made_session(settings: Mapping[str, str], worker: str) -> Session:
         seed = int(settings["seed"])
     except ValueError:
         raise pytest.UsageError(f"--hydra-seed is a whole number, not {settings['seed']!r}") from None
+    hook_seconds = _seconds(settings["hook_timeout"])
+    if hook_seconds is None:
+        raise pytest.UsageError(
+            f"--hydra-hook-timeout is a number of seconds above 0, not {settings['hook_timeout']!r}"
+        )
     try:
         return Session(
             Settings(
@@ -43,10 +49,20 @@ def made_session(settings: Mapping[str, str], worker: str) -> Session:
                 dsn=settings["dsn"] or None,
                 worker=worker,
                 command=_command(settings),
+                hook_seconds=hook_seconds,
             )
         )
     except errors.UsageError as error:
         raise pytest.UsageError(str(error)) from None
+
+
+def _seconds(said: object) -> float | None:
+    """Return a number of seconds above 0; None for anything else."""
+    try:
+        seconds = float(str(said))
+    except ValueError:
+        return None
+    return seconds if 0 < seconds < math.inf else None
 
 
 def _command(settings: Mapping[str, str]) -> str:
@@ -72,6 +88,11 @@ def made_hydra(node: pytest.Item, session: Session) -> Hydra:
     violated = [violated] if isinstance(violated, str) else list(violated)
     for promise in violated:
         promises.promise(promise)
+    hook_seconds = _seconds(said.get("hook_timeout", session.settings.hook_seconds))
+    if hook_seconds is None:
+        raise errors.UsageError(
+            f"{node.nodeid}: hook_timeout is a number of seconds above 0, not {said['hook_timeout']!r}"
+        )
     marker = node.get_closest_marker("hydra_scenario")
     return Hydra(
         runner,
@@ -83,6 +104,7 @@ def made_hydra(node: pytest.Item, session: Session) -> Hydra:
         violated=violated,
         scenario=None if marker is None else _scenario(node, marker),
         command=f"{session.settings.command} {shlex.quote(node.nodeid)}",
+        hook_seconds=hook_seconds,
     )
 
 

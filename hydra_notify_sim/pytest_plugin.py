@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 _MARKERS = (
     (
-        "hydra(dispatcher=…, profile=…, payloads=…, jobset=…, violated=[…]): how the test's hydra is: another "
-        "dispatcher, a milder profile, the payloads' version, the jobset, promises that the test means to break"
+        "hydra(dispatcher=…, profile=…, payloads=…, jobset=…, violated=[…], hook_timeout=…): how the test's hydra is: another "
+        "dispatcher, a milder profile, the payloads' version, the jobset, promises that the test means to break, seconds "
+        "that a hook may take"
     ),
     "hydra_scenario(file): the test's hydra plays this scenario first, with the plugins that fixtures installed",
 )
@@ -35,6 +36,7 @@ _SETTINGS = {
     ),
     "profile": ("strict", "how strictly promises are judged: strict, manual, upstream"),
     "seed": ("0", "seed of made-up names"),
+    "hook_timeout": ("60", "seconds in which a hook of a test's own plugin has to return"),
 }
 _COVERED = "hydra-notify-sim covered: "
 """Before the name of a property that says what a test of Hypothesis's covered."""
@@ -46,7 +48,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add ``--hydra-…`` and the ini settings of the same names."""
     group = parser.getgroup("hydra", "hydra-notify-sim: tests of Hydra plugins")
     for name, (default, text) in _SETTINGS.items():
-        group.addoption(f"--hydra-{name}", default=None, metavar=name.upper(), help=text)
+        group.addoption(f"--hydra-{name.replace('_', '-')}", default=None, metavar=name.upper(), help=text)
         parser.addini(f"hydra_{name}", text, default=default)
     parser.addini(
         "hydra_scenarios", "patterns of scenario files (YAML) that are tests", type="args", default=[]
@@ -179,7 +181,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def setting(config: pytest.Config, name: str) -> str:
     """Return a setting: of the command line, else of the ini file."""
-    given = config.getoption(f"--hydra-{name}")
+    given = config.getoption(f"--hydra-{name.replace('_', '-')}")
     return str(config.getini(f"hydra_{name}") if given is None else given)
 
 

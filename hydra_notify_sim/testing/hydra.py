@@ -22,7 +22,7 @@ from hydra_notify_sim.engine.run import Runner
 from hydra_notify_sim.scenario import steps as verbs
 from hydra_notify_sim.scenario import to_yaml
 from hydra_notify_sim.scenario.model import Given, GivenBuild, GivenPlugin, Raises, Scenario
-from hydra_notify_sim.testing import plugins, seen, told, verdict, words
+from hydra_notify_sim.testing import hook_timeout, plugins, seen, told, verdict, words
 from hydra_notify_sim.testing.actions import Actions
 from hydra_notify_sim.testing.comparisons import Call, StoredRetry
 from hydra_notify_sim.testing.dispatcher import At, Dispatcher
@@ -57,6 +57,7 @@ class Hydra(Actions):
         violated: Iterable[str] = (),
         scenario: Scenario | None = None,
         command: str = "",
+        hook_seconds: float = hook_timeout.SECONDS,
     ) -> None:
         """Make the database clean; fixtures do this.
 
@@ -70,6 +71,7 @@ class Hydra(Actions):
             violated: promises that the test means to break.
             scenario: what is played first, by `begin`; its jobset and payloads count.
             command: what runs the test again.
+            hook_seconds: in which a hook of the test's own plugins has to return.
 
         """
         self._begun = time.monotonic()
@@ -109,6 +111,7 @@ class Hydra(Actions):
             self._hold(nickname)
         self._own: list[str] = []
         self._said_by_the_test: BaseException | None = None
+        self._hook_timeout = hook_seconds
         """What the test itself raised in a hook, such as ``pytest.fail()``: to a dispatcher it is a failed call."""
         self._asked = Asked()
         self._judged_at = -1
@@ -156,6 +159,7 @@ class Hydra(Actions):
             )
         behaviour = behaviours.behaviour(given, self._scenario, self._actors.ids)
         if code is not None:
+            code = hook_timeout.limited(code, handle.name, self._hook_timeout)
             behaviour.code = self._listening_for_the_test(code)
             self._own.append(handle.name)
         if isinstance(handle, plugins.RecorderPlugin):
@@ -494,6 +498,8 @@ class Hydra(Actions):
 
     def _listening_for_the_test(self, code: plugins.Code) -> plugins.Code:
         def called(hook: str, arguments: Mapping[str, Any]) -> None:
+            if isinstance(self._said_by_the_test, hook_timeout.HookTimeoutError):
+                raise self._said_by_the_test  # The test has failed; a retry would only wait once more.
             try:
                 code(hook, arguments)
             except BaseException as error:

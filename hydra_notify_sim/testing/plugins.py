@@ -8,6 +8,7 @@ from hydra_notify_sim import errors
 from hydra_notify_sim.dispatcher import plugins, rows
 from hydra_notify_sim.scenario.model import GivenPlugin
 from hydra_notify_sim.testing.handles import Plugin
+from hydra_notify_sim.testing.hook_timeout import HookTimeoutError
 
 __tracebackhide__ = True
 """Pytest shows a failure where the test is, not in here."""
@@ -56,9 +57,10 @@ def of_object(plugin: object, name: str | None = None) -> tuple[Plugin, Code]:
 
 
 def is_of_the_test(error: BaseException) -> bool:
-    """Tell whether something raised in a hook is the test's own word (``pytest.fail()``), and not the plugin's failure."""
-    return not isinstance(error, Exception) and any(
-        cls.__module__.startswith(("_pytest.", "hypothesis.")) for cls in type(error).__mro__
+    """Tell whether something raised in a hook is the test's own word (``pytest.fail()``, a hook's time is up), and not the plugin's failure."""
+    return isinstance(error, HookTimeoutError) or (
+        not isinstance(error, Exception)
+        and any(cls.__module__.startswith(("_pytest.", "hypothesis.")) for cls in type(error).__mro__)
     )
 
 

@@ -10,6 +10,7 @@ from hydra_notify_sim.engine import Options
 from hydra_notify_sim.engine.environment import Environment
 from hydra_notify_sim.engine.run import Runner
 from hydra_notify_sim.targets import registry
+from hydra_notify_sim.testing import hook_timeout
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Settings:
     worker: str = ""
     """The xdist worker, such as ``gw0``; empty without xdist."""
     command: str = "pytest"
+    hook_seconds: float = hook_timeout.SECONDS
 
 
 class Session:
