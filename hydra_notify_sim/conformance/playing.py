@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -109,7 +109,7 @@ class Stage(Generic[T]):
                 while waiting and len(under_way) < self._workers:
                     job = waiting.pop()
                     yield job, None
-                    with _uninterrupted():  # it starts a process, which would be forgotten
+                    with workers.uninterrupted():  # it starts a process, which would be forgotten
                         under_way[pool.submit(_play, job)] = job
                 done, _ = wait(under_way, return_when=FIRST_COMPLETED)
                 for future in done:
@@ -140,18 +140,6 @@ def restarts_the_server(story: Sequence[verbs.StepBase]) -> bool:
 
 
 # Processes
-
-_INTERRUPTS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Put off what would interrupt us."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Player(Generic[T]):
@@ -189,8 +177,7 @@ def _begin(
     """Make a worker ready: a database of its own on the server that all use."""
     # Ctrl-C reaches every process of the terminal: the first one ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # A dispatcher that we start must not inherit what was blocked while we were started.
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _INTERRUPTS)
+    workers.hear()
     workers.end_with_parent()
     global _player  # noqa: PLW0603  # a worker's initializer has nowhere else to put it
     server = database.start_server(dsn=options.dsn, schema=options.schema)

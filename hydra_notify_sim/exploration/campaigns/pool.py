@@ -19,6 +19,7 @@ from hydra_notify_sim import errors
 from hydra_notify_sim.database import processors
 from hydra_notify_sim.exploration.campaigns import tasks
 from hydra_notify_sim.exploration.campaigns.session import Session, session
+from hydra_notify_sim.exploration.workers import INTERRUPTS, hear, uninterrupted
 from hydra_notify_sim.targets import registry
 
 AHEAD = 2
@@ -26,8 +27,6 @@ AHEAD = 2
 
 ENDS_WITHIN = 30.0
 """Seconds in which a worker that is told to end has to; then it is killed."""
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Executor(Protocol):
@@ -110,8 +109,9 @@ class Pool:
         self._hurry = multiprocessing.get_context("spawn").Event()
         self._workers: list[_Worker] = []
         try:
-            for number in range(1, workers + 1):
-                self._workers.append(_Worker(plan, number, self._hurry))
+            with uninterrupted():
+                for number in range(1, workers + 1):
+                    self._workers.append(_Worker(plan, number, self._hurry))
         except BaseException:
             self.close()
             raise
@@ -169,10 +169,11 @@ class Pool:
 
 def work(connection: Connection, plan: tasks.Plan, number: int, hurry: object) -> None:
     """Be a worker: do what comes through the pipe until it closes."""
-    for one in _SIGNALS:
+    for one in INTERRUPTS:
         # Whoever started us decides; a handler, unlike SIG_IGN, is not handed on to the server we start.
         signal.signal(one, _leave_it_to_the_campaign)
     signal.signal(signal.SIGUSR1, _give_up)
+    hear()
     if registry.choose(plan.dispatcher).kind == "in process":
         # Campaigns of several people need not begin with the same processor.
         processors.keep_to_one(os.getppid() + number)

@@ -103,7 +103,8 @@ def _by_workers(scenarios: Sequence[Named], settings: Settings) -> Iterator[Trie
             while waiting and len(under_way) < settings.workers * AHEAD:
                 size = max(1, min(BATCH, len(waiting) // settings.workers))
                 batch = [waiting.pop() for _ in range(size)]
-                under_way.add(pool.submit(_try_batch, batch))
+                with workers.uninterrupted():  # it may start a worker
+                    under_way.add(pool.submit(_try_batch, batch))
             done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
             for results, left in [future.result() for future in done]:
                 waiting += reversed(left)
@@ -123,6 +124,7 @@ def _begin(numbers: Any, scenarios: Sequence[Named], settings: Settings) -> None
     """Make a worker ready: a server of its own, or a database of its own on a user's server."""
     # Ctrl-C reaches every process of the terminal: the first one waits for what its workers have in hand.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    workers.hear()
     workers.end_with_parent()
     global _trier  # noqa: PLW0603  # a worker's initializer has nowhere else to put it
     number = int(numbers.get())
