@@ -53,6 +53,9 @@ class Outcomes:
                 continue
             if row.change == "deleted":
                 self._deleted(build_id)
+            elif record.actor == "plugin" and "notificationpendingsince" in row.columns:
+                # Whether its mark stands or not is no longer the dispatcher's doing: nothing about it can be judged.
+                self._deleted(build_id)
             elif row.change == "inserted" and build_id not in finished:
                 self._main_is_unfinished(build_id)
         for notification in record.notifications:

@@ -23,7 +23,9 @@ class Simulated:
         self._newest_evaluation = 0
 
     def commit(self, number: int, record: history.Commit) -> None:
-        """Judge one transaction."""
+        """Judge one transaction; what a plugin writes by itself is nothing that is simulated."""
+        if record.actor == "plugin":
+            return
         self._transaction(number, record)
         self._never_started(number, record)
         if record.notifications:

@@ -101,7 +101,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_
 class Commit(Record, frozen=True, kw_only=True, omit_defaults=True, tag="commit"):
     """COMMIT was sent. What the transaction holds; it counts from here on in the dispatcher's favour."""
 
-    actor: Literal["queue_runner", "evaluator", "person", "harness"]
+    actor: Literal["queue_runner", "evaluator", "person", "harness", "plugin"]
+    """Who wrote; ``plugin``: the code of a plugin, named under ``about``, by statements of its own."""
     action: str
     """Which transaction of the Hydra reference this is (`hydra_notify_sim.contract.transactions`)."""
     about: str = ""

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from hydra_notify_sim import history
 from hydra_notify_sim.dispatcher import ports
 from hydra_notify_sim.recorders.journal import Journal
+from hydra_notify_sim.recorders.own_writes import OwnWrites
 
 COMPARED: dict[str, tuple[str, ...]] = {
     "build": ("id", "finished", "buildstatus", "starttime", "stoptime", "notificationpendingsince"),
@@ -56,6 +57,8 @@ class Calls:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._count = 0
+        self.own_writes = OwnWrites(journal)
+        """What plugins write to Hydra's rows by themselves."""
         self.open: dict[int, tuple[str, str]] = {}
         """Number of each open call to its plugin and hook."""
 
@@ -141,7 +144,8 @@ class RecorderPlugin:
         if message is not None:
             raise RecordedFailure(message)
         if self._behaviour.code is not None:
-            self._behaviour.code(hook, arguments)
+            with self._calls.own_writes.watched(self.name):
+                self._behaviour.code(hook, arguments)
 
 
 def failure_message(error: BaseException) -> str:

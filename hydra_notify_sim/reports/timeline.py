@@ -14,7 +14,13 @@ from hydra_notify_sim.reports import words
 
 Tone = Literal["commit", "life", "call", "fault", "time", "rows", "settled", "bad"]
 
-_ACTORS = {"queue_runner": "queue runner", "evaluator": "evaluator", "person": "person", "harness": "harness"}
+_ACTORS = {
+    "queue_runner": "queue runner",
+    "evaluator": "evaluator",
+    "person": "person",
+    "harness": "harness",
+    "plugin": "plugin",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +109,9 @@ class _Writer:
 
     def commit(self, record: history.Commit) -> str:
         self.just_marked.update(one.build for one in record.outcomes if one.pending)
+        if record.actor == "plugin":
+            said = ", ".join(self.row(row) for row in record.rows)
+            return f"{record.about} wrote to Hydra's rows by itself: {words.one_line(said, 200)}"
         action = record.action.replace("_", " ")
         text = action
         if record.about and record.about != action:
@@ -120,6 +129,11 @@ class _Writer:
             self.names.event(one.channel, one.payload, self.header.payloads) for one in record.notifications
         ]
         return f"{text} → {words.listed(sent)}" if sent else text
+
+    def row(self, row: history.RowChange) -> str:
+        what = f" ({', '.join(row.columns)})" if row.columns else f" {row.change}"
+        name = self.names.build(int(row.id)) if row.table == "builds" else f"{row.table} {row.id}"
+        return name + what
 
     def committed(self, number: int, record: history.Committed) -> None:
         position = self.line_of_commit.pop(record.commit, None)

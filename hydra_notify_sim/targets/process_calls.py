@@ -86,7 +86,8 @@ class CallHandler:
         failure = behaviour.raises(hook, args, count)
         if failure is None and behaviour.code is not None:
             try:
-                behaviour.code(hook, args)
+                with self._writes_watched(plugin):
+                    behaviour.code(hook, args)
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # noqa: BLE001  # whatever a person's plugin raises is its failure
@@ -97,6 +98,13 @@ class CallHandler:
             target.parking.fails(plugin)
             target.calls.raised(number, failure)
         return failure
+
+    def _writes_watched(self, plugin: str) -> contextlib.AbstractContextManager[None]:
+        target = self._target
+        if any(hello.concurrent for hello in target.exchange.hellos.values()):
+            # It may write for another event meanwhile: what the plugin wrote cannot be told from that.
+            return contextlib.nullcontext()
+        return target.calls.own_writes.watched(plugin)
 
     def _after(self, life: Life, holding: Holding) -> None:
         """Reach the points behind a call, the answer withheld; then answer."""

@@ -5,6 +5,7 @@ before they return (docs/decisions/0014-every-step-drains.md), and what a test d
 """
 
 import time
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -436,6 +437,12 @@ class Hydra(Actions):
         self._pass_on_what_the_test_said()
         if len(self._written) != self._judged_at:
             self.check()
+        for plugin, what in seen.own_writes(self._written, self._handles):
+            warnings.warn(
+                f"the plugin {plugin} wrote to Hydra's rows by itself, which a dispatcher does not expect: {what}",
+                UserWarning,
+                stacklevel=2,
+            )
         if in_vain := self._asked.in_vain(self._written):
             raise NotExercisedError("The test asked for what did not happen:\n  " + "\n  ".join(in_vain))
 

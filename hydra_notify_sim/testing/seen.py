@@ -1,6 +1,6 @@
 """The calls and retries of a run, read from its history, in the handles of a test."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from hydra_notify_sim import history
@@ -74,6 +74,20 @@ def _arguments(args: Mapping[str, Any], handles: Handles) -> dict[str, Any]:
     if "jobset" in args:
         facts["jobset"] = f"{args['jobset']['project']}:{args['jobset']['name']}"
     return facts
+
+
+def own_writes(records: Iterable[history.AnyRecord], handles: Handles) -> Iterator[tuple[str, str]]:
+    """Yield each plugin that wrote to Hydra's rows by itself, with what it changed first."""
+    named = set()
+    for record in records:
+        if isinstance(record, history.Commit) and record.actor == "plugin" and record.about not in named:
+            named.add(record.about)
+            yield record.about, ", ".join(_changed(row, handles) for row in record.rows)
+
+
+def _changed(row: history.RowChange, handles: Handles) -> str:
+    what = f"{row.change} ({', '.join(row.columns)})" if row.columns else row.change
+    return f"{handles.build(int(row.id)) if row.table == 'builds' else row.table} {what}"
 
 
 def retries(
