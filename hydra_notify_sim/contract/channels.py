@@ -151,6 +151,20 @@ CHANNELS: tuple[str, ...] = (
 )
 """The channels that have a plugin hook; a hook has the channel's name."""
 
+ARGUMENTS: dict[str, tuple[str, ...]] = {
+    "build_queued": ("build",),
+    "build_started": ("build",),
+    "build_finished": ("build", "dependents"),
+    "step_finished": ("step", "log_path"),
+    "cached_build_finished": ("evaluation", "build"),
+    "cached_build_queued": ("evaluation", "build"),
+    "eval_started": ("trace_id", "jobset"),
+    "eval_failed": ("trace_id", "jobset", "error_changed"),
+    "eval_added": ("trace_id", "jobset", "evaluation", "error_changed"),
+    "eval_cached": ("trace_id", "jobset", "evaluation"),
+}
+"""Hook to the names of its arguments, in order; ``error_changed`` comes with payloads ``2026-09`` only."""
+
 CACHED_CHANNELS = frozenset({"cached_build_finished", "cached_build_queued"})
 EPHEMERAL_CHANNELS = frozenset(CHANNELS) - CACHED_CHANNELS - {"build_finished"}
 

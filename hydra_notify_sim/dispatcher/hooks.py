@@ -1,5 +1,6 @@
 """Finds the hooks of a plugin's object, and refuses methods that only look like hooks: nobody would call or await them."""
 
+import contextlib
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Generator
@@ -29,7 +30,8 @@ def of_object(plugin: object, name: str) -> dict[str, Hook]:
     """Return the hooks of an object by their names.
 
     Raises:
-        PluginError: it has none, or one that is asynchronous or a generator, or a method that is named almost like one.
+        PluginError: it has none; or one that is asynchronous, a generator, or takes other arguments; or a method that
+            is named almost like one.
 
     """
     hooks: dict[str, Hook] = {
@@ -42,6 +44,7 @@ def of_object(plugin: object, name: str) -> dict[str, Hook]:
         )
     for hook, method in hooks.items():
         _refuse_unfinished(name, hook, method)
+        _refuse_other_arguments(name, hook, method)
     return hooks
 
 
@@ -75,6 +78,24 @@ def _refuse_unfinished(name: str, hook: str, method: Hook) -> None:
                 f"plugin {name}: {hook} has a `yield`. A dispatcher calls hooks and does not iterate over what they "
                 f"return, so nothing would be done. Write `def {hook}(self, …):` without `yield`."
             )
+
+
+def _refuse_other_arguments(name: str, hook: str, method: Hook) -> None:
+    """Refuse a hook that could only raise TypeError; ``error_changed`` comes with newer payloads only."""
+    names = channels.ARGUMENTS[hook]
+    without = [one for one in names if one != "error_changed"]
+    try:
+        signature = inspect.signature(method)
+    except (TypeError, ValueError):
+        return  # of what is written in C little is known
+    for given in (names, without):
+        with contextlib.suppress(TypeError):
+            signature.bind(*given)
+            return
+    raise PluginError(
+        f"plugin {name}: {hook} is called with {', '.join(without)}, by position, and it takes {signature}. "
+        f"Write `def {hook}(self, {', '.join(without)}):`."
+    )
 
 
 def _refuse_near_misses(plugin: object, name: str, hooks: dict[str, Hook]) -> None:

@@ -21,19 +21,8 @@ SOCKET_VARIABLE = "HYDRA_NOTIFY_SIM_SOCKET"
 PLUGINS_VARIABLE = "HYDRA_NOTIFY_SIM_PLUGINS"
 DSN_VARIABLE = "HYDRA_NOTIFY_SIM_DSN"
 
-ARGUMENTS: dict[str, tuple[str, ...]] = {
-    "build_queued": ("build",),
-    "build_started": ("build",),
-    "build_finished": ("build", "dependents"),
-    "step_finished": ("step", "log_path"),
-    "cached_build_finished": ("evaluation", "build"),
-    "cached_build_queued": ("evaluation", "build"),
-    "eval_started": ("trace_id", "jobset"),
-    "eval_failed": ("trace_id", "jobset", "error_changed"),
-    "eval_added": ("trace_id", "jobset", "evaluation", "error_changed"),
-    "eval_cached": ("trace_id", "jobset", "evaluation"),
-}
-"""Hook to the names of its arguments, in order; ``error_changed`` comes with payloads ``2026-09`` only."""
+ARGUMENTS = channels.ARGUMENTS
+"""The arguments of each hook, which a call's ``args`` hold by name."""
 
 
 class ProtocolError(errors.EnvironmentFailedError):

@@ -119,6 +119,35 @@ def test_a_helper_is_not_refused(helper: str) -> None:
     assert plugins.PythonPlugin(with_hook(helper, print)).hooks == {"build_started"}
 
 
+@pytest.mark.parametrize(
+    ("hook", "method"),
+    [
+        ("build_finished", lambda _build: None),
+        ("build_finished", lambda _build, _dependents, _more: None),
+        ("build_queued", lambda: None),
+        ("eval_added", lambda _trace, _jobset: None),
+        ("step_finished", lambda *, step, log_path: (step, log_path)),
+    ],
+)
+def test_a_hook_that_takes_other_arguments_is_refused(hook: str, method: Callable[..., Any]) -> None:
+    with pytest.raises(plugins.PluginError, match=rf"{hook} is called with .*Write `def {hook}\(self, "):
+        plugins.PythonPlugin(with_hook(hook, method))
+
+
+@pytest.mark.parametrize(
+    ("hook", "method"),
+    [
+        ("build_finished", lambda *_rows: None),
+        ("build_finished", lambda _build, _dependents=(), _more=None: None),
+        ("eval_added", lambda _trace, _jobset, _evaluation: None),
+        ("eval_added", lambda _trace, _jobset, _evaluation, _changed: None),
+        ("eval_failed", lambda _trace, _jobset, _changed=None: None),
+    ],
+)
+def test_a_hook_may_take_more_and_know_one_version_of_payloads(hook: str, method: Callable[..., Any]) -> None:
+    assert hook in plugins.PythonPlugin(with_hook(hook, method)).hooks
+
+
 def test_what_cannot_be_called_or_stands_beside_the_hook_itself_is_not_refused() -> None:
     plugin: Any = with_hook("build_start", print)
     plugin.eval_cache = {}
