@@ -324,7 +324,7 @@ def test_waiting_for_a_task_fails_where_none_is_stored(tell: Tell) -> None:
 
 def test_a_row_is_not_locked_against_a_dispatcher_in_this_process(tell: Tell) -> None:
     finished = tell("  - dispatcher: start\n  - lock: {build: iso, for: 20s}\n  - build: iso\n")
-    assert finished.not_exercised[0].startswith("line 12: a dispatcher in this process would wait")
+    assert finished.verdict.not_exercised[0].startswith("line 12: a dispatcher in this process would wait")
 
 
 @pytest.mark.parametrize(
