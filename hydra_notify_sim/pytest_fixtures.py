@@ -12,6 +12,7 @@ import pytest
 from hydra_notify_sim import errors, scenario
 from hydra_notify_sim.contract import channels, promises
 from hydra_notify_sim.engine import events
+from hydra_notify_sim.engine.claims import NotClaimedError
 from hydra_notify_sim.reports import failure
 from hydra_notify_sim.simulator import World
 from hydra_notify_sim.targets.clock import VirtualClock
@@ -79,8 +80,8 @@ def made_hydra(node: pytest.Item, session: Session) -> Hydra:
     said = _said(node)
     changes = {name: said[name] for name in ("dispatcher", "profile") if name in said}
     runner = session.runner(**changes)
-    payloads = said.get("payloads", channels.DEFAULT_PAYLOADS)
-    if payloads not in channels.PAYLOAD_VERSIONS:
+    payloads = said.get("payloads")
+    if payloads is not None and payloads not in channels.PAYLOAD_VERSIONS:
         raise errors.UsageError(
             f"{node.nodeid}: there are no payloads {payloads!r}; there are {', '.join(channels.PAYLOAD_VERSIONS)}"
         )
@@ -94,18 +95,21 @@ def made_hydra(node: pytest.Item, session: Session) -> Hydra:
             f"{node.nodeid}: hook_timeout is a number of seconds above 0, not {said['hook_timeout']!r}"
         )
     marker = node.get_closest_marker("hydra_scenario")
-    return Hydra(
-        runner,
-        name=node.name,
-        tell=story,
-        path=node.path,
-        payloads=payloads,
-        jobset=said.get("jobset", "nixpkgs:trunk"),
-        violated=violated,
-        scenario=None if marker is None else _scenario(node, marker),
-        command=f"{session.settings.command} {shlex.quote(node.nodeid)}",
-        hook_seconds=hook_seconds,
-    )
+    try:
+        return Hydra(
+            runner,
+            name=node.name,
+            tell=story,
+            path=node.path,
+            payloads=payloads,
+            jobset=said.get("jobset", "nixpkgs:trunk"),
+            violated=violated,
+            scenario=None if marker is None else _scenario(node, marker),
+            command=f"{session.settings.command} {shlex.quote(node.nodeid)}",
+            hook_seconds=hook_seconds,
+        )
+    except NotClaimedError as error:
+        pytest.skip(f"not claimed: {error}")
 
 
 def made_world(node: pytest.Item, database: HydraDatabase, session: Session) -> World:

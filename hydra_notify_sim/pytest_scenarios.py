@@ -60,6 +60,8 @@ class ScenarioItem(pytest.Item):
         event = self._session_of(self.config).runner().play(self.loaded)
         if isinstance(event, events.ScenarioFailed):
             raise event.error
+        if isinstance(event, events.ScenarioNotClaimed):
+            pytest.skip(f"not claimed: {event.reason}")
         if not event.passed:
             raise ScenarioNotPassedError(f"{failure.headline(event)}\n{story(event)}")
 

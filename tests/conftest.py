@@ -77,7 +77,7 @@ def play(environment: Environment) -> Callable[..., events.ScenarioFinished]:
     def play_one(file: Path, dispatcher: str = "reference", **options: Any) -> events.ScenarioFinished:
         chosen = engine.Options(dispatcher=dispatcher, **options)
         event = Runner(environment, registry.choose(dispatcher), chosen).play(load_all([file])[0])
-        if isinstance(event, events.ScenarioFailed):
+        if not isinstance(event, events.ScenarioFinished):
             raise event.error
         return event
 

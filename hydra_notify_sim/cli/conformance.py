@@ -9,7 +9,7 @@ from hydra_notify_sim import engine, errors
 from hydra_notify_sim.cli import conformance_list, options, replay, running
 from hydra_notify_sim.cli import kill_matrix as matrix
 from hydra_notify_sim.conformance import generated, run, sections
-from hydra_notify_sim.contract import profiles
+from hydra_notify_sim.contract import channels, profiles
 from hydra_notify_sim.contract.promises.model import FAMILIES
 from hydra_notify_sim.exploration import counter_examples
 from hydra_notify_sim.reports.conformance import documents, markdown, tally, terminal
@@ -64,6 +64,7 @@ WORKERS = 4
 @click.option(
     "--github", is_flag=True, help="Print annotations for GitHub Actions, and add to the step's summary."
 )
+@options.reads
 @options.patience
 @options.seed
 @options.dsn
@@ -90,6 +91,7 @@ def command(
     junit_path: Path | None,
     page: Path | None,
     github: bool,
+    reads: tuple[channels.PayloadVersion, ...],
     patience: float,
     seed: int,
     dsn: str | None,
@@ -115,6 +117,7 @@ def command(
         known=baseline,
         known_file=known,
         known_lenient=known_lenient,
+        reads=reads or None,
         patience=patience,
         seed=seed,
         dsn=dsn or None,
@@ -166,6 +169,7 @@ def _refuse_for_the_matrix() -> None:
         "letters": "--section",
         "count": "--generated",
         "directory": "--out",
+        "reads": "--payloads",
         "junit_path": "--junit",
         "github": "--github",
         "patience": "--patience",

@@ -38,6 +38,7 @@ def _options(command: Command) -> Command:
 @shared_options.dispatcher
 @shared_options.profile
 @shared_options.known
+@shared_options.reads
 @shared_options.patience
 @shared_options.seed
 @click.option(
@@ -73,6 +74,7 @@ def command(
         known_file=known,
         seed=given["seed"],
         dsn=given["dsn"] or None,
+        reads=given["reads"] or None,
         patience=given["patience"],
     )
     options = replace(options, command=replay.again(options))

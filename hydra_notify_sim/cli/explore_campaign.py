@@ -125,6 +125,7 @@ def campaign_of(
         profile=options.profile,
         known=options.known,
         known_file=options.known_file,
+        reads=options.reads,
         patience=options.patience,
         seed=options.seed,
         shard=number,

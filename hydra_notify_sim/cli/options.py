@@ -38,6 +38,14 @@ payloads = click.option(
     show_default=True,
     help="Which version of the payloads Hydra sends.",
 )
+reads = click.option(
+    "--payloads",
+    "reads",
+    multiple=True,
+    type=click.Choice(channels.PAYLOAD_VERSIONS),
+    help="A version of the payloads that the dispatcher reads, if its recorders do not say so; stories of others are not "
+    "claimed. May be given several times.  [default: all]",
+)
 patience = click.option(
     "--patience",
     type=click.FloatRange(min=0.1, max=1000),

@@ -10,6 +10,7 @@ import click
 
 from hydra_notify_sim import engine, scenario
 from hydra_notify_sim.cli import ending, options, running, selection
+from hydra_notify_sim.contract import channels
 from hydra_notify_sim.reports import directory, junit, safe, terminal, words
 from hydra_notify_sim.reports.report import Report
 from hydra_notify_sim.scenario import deviations
@@ -26,6 +27,7 @@ Loaded = tuple[Path, scenario.Scenario, str]
 @options.profile
 @options.known
 @options.known_lenient
+@options.reads
 @options.patience
 @options.seed
 @options.dsn
@@ -54,6 +56,7 @@ def command(
     profile: str,
     known: Path | None,
     known_lenient: bool,
+    reads: tuple[channels.PayloadVersion, ...],
     patience: float,
     seed: int,
     dsn: str | None,
@@ -82,6 +85,7 @@ def command(
         known=deviations.read(known, lenient=known_lenient) if known else (),
         known_file=known,
         known_lenient=known_lenient,
+        reads=reads or None,
         patience=patience,
         seed=seed,
         dsn=dsn or None,

@@ -175,6 +175,8 @@ def violated(event: Ended) -> Violated:
     """Return of how a scenario ended what the matrix asks for."""
     if isinstance(event, events.ScenarioFailed):
         return (), f"{type(event.error).__name__}: {event.error}"
+    if isinstance(event, events.ScenarioNotClaimed):
+        return (), ""
     return tuple(one.promise for one in event.judgements.verdicts if one.verdict == "violated"), ""
 
 

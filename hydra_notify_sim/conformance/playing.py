@@ -23,7 +23,7 @@ from hydra_notify_sim.exploration import workers
 from hydra_notify_sim.scenario import steps as verbs
 from hydra_notify_sim.targets import registry
 
-Ended = events.ScenarioFinished | events.ScenarioFailed
+Ended = events.Ended
 T = TypeVar("T")
 
 

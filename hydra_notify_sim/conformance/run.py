@@ -86,7 +86,7 @@ def _cannot_happen(event: events.ScenarioFailed) -> bool:
 
 
 def _events(
-    stage: Stage[events.ScenarioFinished | events.ScenarioFailed],
+    stage: Stage[events.Ended],
     scenarios: Sequence[Loaded],
     jobs: Sequence[Job],
 ) -> Iterator[events.Event]:

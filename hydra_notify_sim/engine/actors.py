@@ -46,7 +46,7 @@ class Actors:
             target.journal.record,
             _WholeSeconds(clock),
             seed=seed,
-            payloads=scenario.given.payloads,
+            payloads=scenario.given.version,
             busy=lambda: target.inside,
             jobset=scenario.given.jobset,
             first_build=scenario.given.first_build,
@@ -237,7 +237,7 @@ class Actors:
             payload,
             self._id,
             self.scenario.singles,
-            given.payloads,
+            given.version,
             step_of=lambda build, nth: self._builds[build].nth_step(nth) if nth > 0 else nth,
         )
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hydra_notify_sim import history
+from hydra_notify_sim import errors, history
 from hydra_notify_sim.checks.verdict import StoryVerdict
 from hydra_notify_sim.checks.verdicts import Judgements
 
@@ -76,6 +76,23 @@ class ScenarioFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class ScenarioNotClaimed:
+    """A scenario is about payloads that the dispatcher does not read: it was not played, and fails nothing."""
+
+    name: str
+    file: Path
+    sentence: str
+    exercises: tuple[str, ...]
+    """The promises that the scenario exists for."""
+    reason: str
+
+    @property
+    def error(self) -> errors.UsageError:
+        """Return the same as an error, for those who need this scenario to be played."""
+        return errors.UsageError(f"{self.file}: not claimed: {self.reason}")
+
+
+@dataclass(frozen=True, slots=True)
 class RunFinished:
     """After the last scenario, or when a person interrupted."""
 
@@ -83,4 +100,6 @@ class RunFinished:
     seconds: float
 
 
-Event = RunStarted | ScenarioStarted | ScenarioFinished | ScenarioFailed | RunFinished
+Ended = ScenarioFinished | ScenarioFailed | ScenarioNotClaimed
+"""How a scenario ended."""
+Event = RunStarted | ScenarioStarted | Ended | RunFinished

@@ -14,7 +14,7 @@ from hydra_notify_sim import __version__, checks, errors, history
 from hydra_notify_sim.contract import profiles
 from hydra_notify_sim.contract.deviations import Deviation
 from hydra_notify_sim.dispatcher import metrics
-from hydra_notify_sim.engine import behaviours, events
+from hydra_notify_sim.engine import behaviours, claims, events
 from hydra_notify_sim.engine.actors import Actors
 from hydra_notify_sim.engine.environment import Environment, opened
 from hydra_notify_sim.engine.play import Player
@@ -28,7 +28,7 @@ from hydra_notify_sim.targets.clock import VirtualClock
 from hydra_notify_sim.targets.in_process import InProcessTarget
 from hydra_notify_sim.targets.process import ProcessTarget
 from hydra_notify_sim.targets.process_clock import ProcessClock
-from hydra_notify_sim.targets.target import Clock, Target
+from hydra_notify_sim.targets.target import Clock, PayloadsNotReadError, Target
 
 Loaded = tuple[Path, Scenario, str]
 """A scenario's file, what it says, and its text."""
@@ -52,6 +52,8 @@ class Options:
     """The file that they were read from, for the commands that are shown."""
     known_lenient: bool = False
     """Whether a known deviation that is not found any more fails no run."""
+    reads: claims.Reads | None = None
+    """The versions of the payloads that the dispatcher reads; None: as its recorder says, all if it says nothing."""
     patience: float = 1.0
     """What every deadline of a dispatcher in a process is multiplied with."""
     command: str = "hydra-notify-sim replay"
@@ -68,6 +70,7 @@ class Options:
         words += ["--profile", self.profile] if self.profile != profiles.DEFAULT_PROFILE else []
         words += ["--known", str(self.known_file)] if self.known_file else []
         words += ["--known-lenient"] if self.known_lenient else []
+        words += [word for version in self.reads or () for word in ("--payloads", version)]
         words += ["--patience", f"{self.patience:g}"] if self.patience != 1 else []
         words += ["--seed", str(self.seed)] if self.seed else []
         return words
@@ -117,10 +120,10 @@ def play_all(scenarios: Sequence[Loaded], options: Options) -> Iterator[events.E
         yield events.RunFinished(interrupted, time.monotonic() - begun)
 
 
-def _is_last(
-    event: events.ScenarioFinished | events.ScenarioFailed, environment: Environment, *, stop_at_first: bool
-) -> bool:
+def _is_last(event: events.Ended, environment: Environment, *, stop_at_first: bool) -> bool:
     """Tell whether the run ends here: as it was asked to, or because the database is of no more use."""
+    if isinstance(event, events.ScenarioNotClaimed):
+        return False
     if isinstance(event, events.ScenarioFinished):
         return stop_at_first and not event.passed
     return stop_at_first or not environment.usable()
@@ -133,11 +136,13 @@ class Runner:
         self.environment = environment
         self.choice = choice
         self.options = options
+        self.reads = choice.reads if options.reads is None else options.reads
+        """The versions of the payloads that the dispatcher reads, as far as is known: a recorder says it at its start."""
         environment.be_patient(options.patience)
         self._metrics = metrics.Metrics()
 
-    def play(self, loaded: Loaded) -> events.ScenarioFinished | events.ScenarioFailed:
-        """Play one scenario from a clean database, and judge it."""
+    def play(self, loaded: Loaded) -> events.Ended:
+        """Play one scenario from a clean database, and judge it, unless the dispatcher does not claim it."""
         path, scenario, document = loaded
         begun = time.monotonic()
         try:
@@ -146,6 +151,13 @@ class Runner:
                 stage.player.play()
                 log = tuple(stage.target.log())
             verdict = checks.decide(stage.written)
+        except claims.NotClaimedError as error:
+            exercises = tuple(scenario.exercises)
+            return events.ScenarioNotClaimed(path.stem, path, scenario.scenario, exercises, str(error))
+        except PayloadsNotReadError as error:
+            # Said at the first start: from here on it is known, and this story is told as it can be read, if it can.
+            self.reads = tuple(one for one in error.reads if self.reads is None or one in self.reads)
+            return self.play(loaded)
         except psycopg.OperationalError as error:
             lost = errors.EnvironmentFailedError(
                 f"the database was lost while {path} was played: {str(error).strip()}. Is the server still there?"
@@ -156,7 +168,13 @@ class Runner:
         return self.finished(loaded, stage, verdict, log=log, seconds=time.monotonic() - begun)
 
     def set_up(self, path: Path, scenario: Scenario, document: str, put_away: ExitStack) -> Stage:
-        """Make a clean database, a target and the actors ready; what they hold is given back by ``put_away``."""
+        """Make a clean database, a target and the actors ready; what they hold is given back by ``put_away``.
+
+        Raises:
+            NotClaimedError: the dispatcher does not read the story's payloads.
+
+        """
+        scenario = claims.as_read(scenario, self.reads)
         environment = self.environment
         environment.clean()
         choice = self.choice if scenario.given.dispatcher != "process" else self.choice.as_process()
@@ -185,7 +203,7 @@ class Runner:
             release=environment.release,
             clock=clock,
             make_dispatcher=choice.dispatcher,
-            payloads=scenario.given.payloads,
+            payloads=scenario.given.version,
             counters=self._metrics,
         )
         return target, clock
@@ -196,7 +214,7 @@ class Runner:
         environment = self.environment
         clock = ProcessClock()
         journal = Journal(written, clock, environment.connection)
-        dsn, payloads = environment.database.dsn, scenario.given.payloads
+        dsn, payloads = environment.database.dsn, scenario.given.version
         relayed = environment.database.server.own and any(
             isinstance(step, verbs.Connection) and step.connection == "silent"
             for _, step in walk(scenario.story)
@@ -218,6 +236,7 @@ class Runner:
                 dsn,
                 clock=clock,
                 dispatcher=choice.dispatcher,
+                hello=choice.hello,
                 keep=environment.own_backends,
                 payloads=payloads,
                 patience=self.options.patience,
@@ -241,7 +260,7 @@ class Runner:
             profile=self.options.profile,
             dispatcher=self.options.dispatcher,
             in_process=choice.kind == "in process",
-            payloads=scenario.given.payloads,
+            payloads=scenario.given.version,
             plugins={name: tuple(plugin.hooks) for name, plugin in scenario.given.plugins.items()},
             seed=self.options.seed,
             versions={

@@ -202,6 +202,8 @@ class Filler:
         if stories.check(scenario):
             return None, False
         event = stage.play(scenario)
+        if isinstance(event, events.ScenarioNotClaimed):
+            raise event.error
         if isinstance(event, events.ScenarioFailed):
             if isinstance(event.error, errors.EnvironmentFailedError):
                 raise event.error

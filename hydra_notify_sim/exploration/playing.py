@@ -21,7 +21,7 @@ class Stage:
         self.options = options
         self._runner = Runner(environment, registry.choose(options.dispatcher), options)
 
-    def play(self, scenario: Scenario) -> events.ScenarioFinished | events.ScenarioFailed:
+    def play(self, scenario: Scenario) -> events.Ended:
         """Play a scenario and judge it."""
         return self._runner.play((GENERATED, scenario, ""))
 

@@ -67,7 +67,7 @@ def _order(stage: Stage, plugins: tuple[str, ...]) -> tuple[str, ...]:
             }
         )
     )
-    if isinstance(event, events.ScenarioFailed):
+    if not isinstance(event, events.ScenarioFinished):
         raise event.error
     called = (record.plugin for record in event.history if isinstance(record, history.Called))
     return tuple(dict.fromkeys(called))

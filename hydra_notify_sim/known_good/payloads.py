@@ -1,13 +1,11 @@
 """Known-good dispatchers that read payloads in another way: of one version only, or other leniencies."""
 
 import dataclasses
-import re
 from typing import Any
 
+from hydra_notify_sim.contract import channels
 from hydra_notify_sim.dispatcher import core, ports
 from hydra_notify_sim.known_good.registry import known_good
-
-_LEADING_ZERO = re.compile(r"(?:^|\t)0[0-9]")
 
 
 @known_good("reads-payloads-of-2026-08", "recorder.md, payloads", payloads=("2026-08",))
@@ -43,8 +41,16 @@ class RefusesLeadingZeros(core.Dispatcher):
 
     def handle(self, item: ports.Received | core.Recovered) -> None:
         """Drop and count it as malformed."""
-        if isinstance(item, ports.Received) and _LEADING_ZERO.search(item.payload):
-            core.LOG.warning("dropped a payload with a leading zero on %s", item.channel)
+        if isinstance(item, ports.Received) and self._has_leading_zeros(item):
+            core.LOG.warning("dropped a payload with leading zeros on %s", item.channel)
             self.metrics.event_error(item.channel)
             return
         super().handle(item)
+
+    def _has_leading_zeros(self, item: ports.Received) -> bool:
+        try:
+            event = channels.parse(item.channel, item.payload, self.payloads)
+        except channels.MalformedPayloadError:
+            return False
+        # All that is read and written anew otherwise: a trace is text, and may well look like 007.5.
+        return channels.format_payload(event, self.payloads) != item.payload

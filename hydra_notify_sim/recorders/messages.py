@@ -41,6 +41,14 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True):
     quiet_ms: int = 0
     """How many milliseconds of silence it takes to be sure that this dispatcher has settled."""
 
+    payloads: tuple[str, ...] | None = None
+    """The versions of the payloads that its dispatcher reads; None: it does not say."""
+
+    @property
+    def reads(self) -> tuple[channels.PayloadVersion, ...]:
+        """Those of the versions that this program knows."""
+        return tuple(one for one in channels.PAYLOAD_VERSIONS if one in (self.payloads or ()))
+
     @property
     def quiet_seconds(self) -> float:
         """The same in seconds; a dispatcher that works on several events at once, and does not say, takes `QUIET_MS`."""

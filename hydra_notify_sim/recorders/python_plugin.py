@@ -26,13 +26,15 @@ class RecorderFailure(Exception):  # noqa: N818  # it is the failure that the ha
 class Recorder:
     """One recorder: connects when it is made, and has the hooks that the harness names, as methods."""
 
-    def __init__(self, name: str, path: str, *, task_name: str = "") -> None:
+    def __init__(self, name: str, path: str, *, task_name: str = "", **says: Any) -> None:
         """Connect to the harness that listens at a path.
 
         Args:
             name: what the harness calls it.
             path: where the harness listens.
             task_name: the name under which its failures are stored, if it is another one.
+            says: what else its hello says of the dispatcher, such as ``payloads=["2026-08"]`` or ``quiet_ms=200``
+                (docs/reference/recorder.md).
 
         Raises:
             EnvironmentFailedError: nobody listens there, or it refuses this recorder.
@@ -40,6 +42,7 @@ class Recorder:
         """
         self.name = task_name or name
         self._recorder = name
+        self._says = says
         self._path = path
         self._calls = 0
         self._socket: socket.socket
@@ -80,6 +83,7 @@ class Recorder:
             "plugin": self._recorder,
             "pid": os.getpid(),
             "task_name": self.name,
+            **self._says,
         }
         try:
             self._socket.settimeout(CONNECT_SECONDS)
@@ -131,15 +135,15 @@ def names() -> list[str]:
         ) from None
 
 
-def load_all() -> list[Recorder]:
-    """Connect all recorders that the harness names.
+def load_all(**says: Any) -> list[Recorder]:
+    """Connect all recorders that the harness names; ``says`` as for `Recorder`.
 
     Raises:
         UsageError: this process was not started by a harness.
         EnvironmentFailedError: the harness does not answer.
 
     """
-    return [Recorder(name, os.environ.get(messages.SOCKET_VARIABLE, "")) for name in names()]
+    return [Recorder(name, os.environ.get(messages.SOCKET_VARIABLE, ""), **says) for name in names()]
 
 
 def __getattr__(name: str) -> Callable[[], Recorder]:

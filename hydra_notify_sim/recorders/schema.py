@@ -6,6 +6,7 @@ Unknown fields are allowed, as both sides ignore them.
 
 from typing import Any
 
+from hydra_notify_sim.contract import channels
 from hydra_notify_sim.recorders import messages
 from hydra_notify_sim.recorders.recorder import COMPARED
 
@@ -72,6 +73,12 @@ def _hello() -> dict[str, Any]:
             "type": "integer",
             "minimum": 0,
             "description": "Milliseconds of silence until it counts as settled.",
+        },
+        "payloads": {
+            "type": "array",
+            "items": {"type": "string", "examples": list(channels.PAYLOAD_VERSIONS)},
+            "minItems": 1,
+            "description": "The versions of the payloads that the dispatcher reads; all, if it does not say.",
         },
     }
     return schema

@@ -112,6 +112,7 @@ class DirectoryReport:
                 "promises": {one: self.summary.count(one) for one in JUDGEMENTS},
             },
             "scenarios": self.scenarios,
+            "not_claimed": self.summary.not_claimed,
         }
         json_report.write(self.directory / RUN, _json(value))
         self._written = time.monotonic()

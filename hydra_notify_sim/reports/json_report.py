@@ -28,6 +28,7 @@ class JsonReport:
         self.summary = Summary()
         self.run: events.RunStarted | None = None
         self.scenarios: list[dict[str, Any]] = []
+        self.not_claimed: list[dict[str, str]] = []
         if isinstance(target, Path):
             check_writable(target)
 
@@ -41,6 +42,8 @@ class JsonReport:
                 self.scenarios.append(scenario(event))
             case events.ScenarioFailed():
                 self.scenarios.append(failed(event))
+            case events.ScenarioNotClaimed():
+                self.not_claimed.append({"name": event.name, "file": str(event.file), "reason": event.reason})
             case events.RunFinished():
                 write(self.target, json.dumps(self.document(), indent=2, ensure_ascii=False) + "\n")
             case _:
@@ -57,11 +60,13 @@ class JsonReport:
                 "scenarios": self.summary.scenarios,
                 "passed": self.summary.passed,
                 "failed": self.summary.failed,
+                "not_claimed": len(self.not_claimed),
                 "outcome": self.summary.ending,
                 "outlived": [one.id for one in self.summary.outlived],
                 "promises": {one: self.summary.count(one) for one in JUDGEMENTS},
             },
             "scenarios": self.scenarios,
+            "not_claimed": sorted(self.not_claimed, key=lambda one: one["name"]),
         }
 
 

@@ -47,6 +47,10 @@ class JUnitReport:
                 kind = "environment" if isinstance(event.error, errors.HydraNotifySimError) else "harness"
                 _say(case, "error", kind, failure.error_text(event.error), failure.error_rows(event))
                 self.cases.append(case)
+            case events.ScenarioNotClaimed():
+                case = _case(event.name, event.file, 0.0)
+                ET.SubElement(case, "skipped", {"message": xml_text(f"not claimed: {event.reason}")})
+                self.cases.append(case)
             case events.RunFinished():
                 json_report.write(self.path, self.document())
             case _:
@@ -55,10 +59,10 @@ class JUnitReport:
     def document(self) -> str:
         """Return the run so far as the XML document."""
         tally = {
-            "tests": str(self.summary.scenarios),
+            "tests": str(len(self.cases)),
             "failures": str(self.summary.broken),
             "errors": str(len(self.summary.errors) + self.summary.unexercised),
-            "skipped": "0",
+            "skipped": str(len(self.summary.not_claimed)),
             "time": f"{self.summary.seconds:.3f}",
         }
         suites = ET.Element("testsuites", tally)

@@ -69,6 +69,8 @@ class Summary:
     """Promise to its judgement over the whole run, in the order of the contract."""
     allowed: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(lost or repeated, promise) to how often the contract allowed it."""
+    not_claimed: dict[str, str] = field(default_factory=dict)
+    """Scenario that the dispatcher does not claim to the reason; it was not played, and counts nowhere."""
     errors: list[events.ScenarioFailed] = field(default_factory=list)
     interrupted: bool = False
     terminated: bool = False
@@ -94,6 +96,8 @@ class Summary:
             case events.ScenarioFailed():
                 self.failed += 1
                 self.errors.append(event)
+            case events.ScenarioNotClaimed():
+                self.not_claimed[event.name] = event.reason
             case events.RunFinished(interrupted=interrupted, seconds=seconds):
                 self.interrupted = self.interrupted or interrupted
                 self.seconds = seconds
@@ -179,7 +183,7 @@ class Summary:
     def nothing_exercised(self) -> str:
         """Why the run proves nothing, or an empty text: nothing passes by not happening."""
         if not self.scenarios:
-            return "no scenario was played"
+            return f"no scenario was played{', for the dispatcher claims none' if self.not_claimed else ''}"
         if self.unexercised and self.required is None:
             return "not every scenario exercised what it is there for"
         if not self.calls:

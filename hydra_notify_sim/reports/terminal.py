@@ -57,6 +57,13 @@ class TerminalReport:
                 self._finished(event)
             case events.ScenarioFailed():
                 self._failed(event)
+            case events.ScenarioNotClaimed():
+                self.screen.row(
+                    Row(
+                        f"skipped {words.one_line(event.name)}: not claimed: {words.one_line(event.reason)}",
+                        "dim",
+                    )
+                )
             case events.RunFinished():
                 self._end()
 
@@ -115,8 +122,10 @@ class TerminalReport:
     def _totals(self) -> Iterator[Row]:
         total = self.summary
         done = f"{words.plural(total.scenarios, 'scenario')} {self.verb}: {total.passed} passed, {total.failed} failed"
-        unplayed = self.total - total.scenarios
-        left = f", {unplayed} not {self.verb}" if unplayed > 0 else ""
+        unclaimed = len(total.not_claimed)
+        left = f", {unclaimed} not claimed" if unclaimed else ""
+        unplayed = self.total - total.scenarios - unclaimed
+        left += f", {unplayed} not {self.verb}" if unplayed > 0 else ""
         yield Row(f"{done}{left} ({words.duration(total.seconds)})", "bad" if total.failed else "heading")
         counts = ", ".join(f"{total.count(one)} {judgement_words(one)}" for one in _JUDGEMENT_ROLES)
         yield Row(f"Promises: {counts}", "heading")

@@ -169,8 +169,9 @@ class Given(Entry):
     """The dispatcher's plugins, by nickname."""
     dispatcher: Literal["in process", "process"] = "in process"
     """``process``: the story needs signals and sockets, so the dispatcher has to be a process."""
-    payloads: channels.PayloadVersion = channels.DEFAULT_PAYLOADS
-    """The form of eval_added and eval_failed: 2026-09 has one field more."""
+    payloads: channels.PayloadVersion | None = None
+    """The form of eval_added and eval_failed that the story is about: 2026-09 has one field more. None: the one that the
+    dispatcher reads."""
     first_build: Annotated[int, Field(ge=1, le=2_000_000_000, strict=True)] | None = None
     """Id of the first build, where it matters, as for the length of a payload; else it is made up."""
 
@@ -187,6 +188,11 @@ class Given(Entry):
                 {"builds": MOST_BUILDS, "needs": MOST_NEEDS},
             )
         return self
+
+    @property
+    def version(self) -> channels.PayloadVersion:
+        """Return the version of the payloads that the story is told in."""
+        return self.payloads or channels.DEFAULT_PAYLOADS
 
     @property
     def project(self) -> str:

@@ -51,7 +51,7 @@ class _Names:
 
     def __init__(self, scenario: Scenario) -> None:
         self._given = scenario.given
-        self._payloads = scenario.given.payloads
+        self._payloads = scenario.given.version
         self._steps = list(walk(scenario.story))
         self._evaluations: dict[str, Path_] = {}
         self._inserted: set[str] = {

@@ -38,7 +38,7 @@ class Improvising(RuleBasedStateMachine):
 
     options: ClassVar[Options] = Options()
     """The dispatcher under test, which promises are judged, and on which server."""
-    payloads: ClassVar[channels.PayloadVersion] = channels.DEFAULT_PAYLOADS
+    payloads: ClassVar[channels.PayloadVersion | None] = None
     """The form of eval_added and eval_failed."""
     server_restarts: ClassVar[bool] = False
     """Whether the database server is restarted too, which takes as long as dozens of examples."""

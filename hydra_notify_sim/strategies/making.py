@@ -17,7 +17,7 @@ def machine(
     *,
     profile: str = profiles.DEFAULT_PROFILE,
     known: str | Path | None = None,
-    payloads: channels.PayloadVersion = channels.DEFAULT_PAYLOADS,
+    payloads: channels.PayloadVersion | None = None,
     examples: int | None = None,
     steps: int = STEPS,
     seed: int | None = None,
@@ -33,7 +33,7 @@ def machine(
         dispatcher: as for ``hydra-notify-sim replay``.
         profile: which promises are judged.
         known: a file of known deviations, as for ``replay --known``: what it names is not complained of.
-        payloads: the form of eval_added and eval_failed.
+        payloads: the form of eval_added and eval_failed; None: the one that the dispatcher reads.
         examples: how many examples, if not as many as Hypothesis's profile says.
         steps: rules of one example at most.
         seed: the same seed gives the same examples; None: as Hypothesis's settings and ``--hypothesis-seed`` say,

@@ -62,7 +62,7 @@ def play(
     ground = _ground(options)
     with grounds.quiet():
         event = ground.stage.play(scenario)
-    if isinstance(event, events.ScenarioFailed):
+    if not isinstance(event, events.ScenarioFinished):
         _failed(event.error)
     tally = _tallies.setdefault(options, Tally())
     coverage.count(

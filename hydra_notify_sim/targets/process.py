@@ -6,6 +6,7 @@ only while it waits for it: all happens in one thread, in one order.
 """
 
 import contextlib
+import json
 import math
 import shlex
 import shutil
@@ -14,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -38,7 +40,7 @@ from hydra_notify_sim.targets.relay import Relay
 from hydra_notify_sim.targets.sentinels import Sentinels
 from hydra_notify_sim.targets.settling import Settling
 from hydra_notify_sim.targets.silence import Silence
-from hydra_notify_sim.targets.target import SERVER_STOPPED, SILENT
+from hydra_notify_sim.targets.target import SERVER_STOPPED, SILENT, PayloadsNotReadError
 
 START_DEADLINE = 30.0
 """Seconds from the start of the process until its recorders have said hello."""
@@ -115,7 +117,7 @@ class ProcessTarget:
             self._relay = Relay(dsn, self._directory)
         self._dsn = dsn if self._relay is None else self._relay.dsn
         self.exchange = Exchange(self._directory)
-        self.exchange.on_hello = lambda hello: journal.know(hello.plugin, hello.task_name or hello.plugin)
+        self.exchange.on_hello = self._greeted
         self._handler = CallHandler(self)
         journal.on_sending = self._sending
         journal.on_commit = self._committed
@@ -128,12 +130,13 @@ class ProcessTarget:
         *,
         clock: ProcessClock,
         dispatcher: type[core.Dispatcher] = core.Dispatcher,
+        hello: Mapping[str, Any] | None = None,
         keep: Callable[[], Collection[int]] = tuple,
         payloads: channels.PayloadVersion = channels.DEFAULT_PAYLOADS,
         patience: float = 1.0,
         relayed: bool = False,
     ) -> "ProcessTarget":
-        """Return the reference dispatcher, or a known-bad one, as a process."""
+        """Return the reference dispatcher, or one that differs from it, as a process; ``hello`` is what its recorders say of it."""
         command = [
             sys.executable,
             "-m",
@@ -142,6 +145,7 @@ class ProcessTarget:
             f"{dispatcher.__module__}:{dispatcher.__qualname__}",
             "--payloads",
             payloads,
+            *(["--hello", json.dumps(hello)] if hello else []),
         ]
         return cls(
             journal,
@@ -547,6 +551,17 @@ class ProcessTarget:
         """Let it have what is due, unless a call is open: what it works on may be a task."""
         if not self.journal.blind and (self._life is None or not self._life.in_call):
             self.parking.release()
+
+    def _greeted(self, hello: messages.Hello) -> None:
+        """Take in what a recorder says of its dispatcher.
+
+        Raises:
+            PayloadsNotReadError: it does not read what the story sends.
+
+        """
+        self.journal.know(hello.plugin, hello.task_name or hello.plugin)
+        if hello.payloads is not None and self.payloads not in hello.payloads:
+            raise PayloadsNotReadError(hello.plugin, hello.reads, self.payloads)
 
     def _sending(self, commit: history.Commit) -> None:
         """Lock the tasks before a failure without a call, for a row that is missing, where the story waits for its storing."""

@@ -6,13 +6,14 @@ colon or the end; ``exec:COMMAND LINE``, ``hydra-notify`` or ``hydra-notify:SCRI
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from hydra_notify_sim import errors
+from hydra_notify_sim.contract import channels
 from hydra_notify_sim.dispatcher import core, variants
 from hydra_notify_sim.known_bad import KNOWN_BAD, KnownBad
-from hydra_notify_sim.known_good import KNOWN_GOOD
+from hydra_notify_sim.known_good import KNOWN_GOOD, KnownGood
 from hydra_notify_sim.targets import programs
 
 Kind = Literal["in process", "process"]
@@ -36,6 +37,10 @@ class Choice:
     dispatcher: type[core.Dispatcher] = core.Dispatcher
     """The one of ours that it is, if it is no program of somebody else's."""
     program: programs.Program | None = None
+    reads: tuple[channels.PayloadVersion, ...] | None = None
+    """The versions of the payloads that it reads, if that is known beforehand."""
+    hello: Mapping[str, Any] = field(default_factory=dict)
+    """What its recorders say of it as a process, beside the usual."""
 
     def as_process(self) -> "Choice":
         """Return the same dispatcher as a process of its own, for scenarios that need signals and sockets."""
@@ -60,6 +65,11 @@ def choose(name: str) -> Choice:
     if variant is not None:
         if isinstance(variant, KnownBad) and variant.as_process:
             kind = "process"
+        if isinstance(variant, KnownGood):
+            says = {"payloads": variant.payloads, "quiet_ms": variant.quiet_ms}
+            # As a process it has to be believed by what its recorders say, as any other.
+            reads = variant.payloads if kind == "in process" else None
+            return Choice(name, kind, variant.dispatcher, reads=reads, hello=says)
         return Choice(name, kind, variant.dispatcher)
     if prefix == programs.EXEC and colon:
         return Choice(name, "process", program=programs.from_command_line(rest))

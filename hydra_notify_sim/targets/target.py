@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from hydra_notify_sim import errors
+from hydra_notify_sim.contract import channels
 from hydra_notify_sim.recorders.journal import Journal
 from hydra_notify_sim.recorders.recorder import Behaviour, Calls
 from hydra_notify_sim.targets.points import Points
@@ -15,6 +17,17 @@ ROW_LOCKED = "somebody keeps a row locked"
 """Why one is hindered that may have to wait for a row."""
 SILENT = "its connections have fallen silent"
 """Why one is hindered that has to find that out by itself."""
+
+
+class PayloadsNotReadError(errors.UsageError):
+    """The dispatcher's recorder says that it does not read the payloads of the story that is being played."""
+
+    def __init__(self, plugin: str, reads: tuple[channels.PayloadVersion, ...], told: str) -> None:
+        super().__init__(
+            f"recorder {plugin!r} says that its dispatcher reads payloads {', '.join(reads) or 'of no version known here'}; "
+            f"this story is told in {told}"
+        )
+        self.reads = reads
 
 
 class Clock(Protocol):

@@ -53,7 +53,7 @@ class Hydra(Actions):
         name: str,
         tell: verdict.Tell,
         path: Path = Path("test.py"),
-        payloads: channels.PayloadVersion = channels.DEFAULT_PAYLOADS,
+        payloads: channels.PayloadVersion | None = None,
         jobset: str = "nixpkgs:trunk",
         violated: Iterable[str] = (),
         scenario: Scenario | None = None,
@@ -67,12 +67,15 @@ class Hydra(Actions):
             name: the test's name.
             tell: writes the story of a broken promise.
             path: the test's file.
-            payloads: the form of eval_added and eval_failed.
+            payloads: the form of eval_added and eval_failed; None: the one that the dispatcher reads.
             jobset: the jobset of builds that name no other.
             violated: promises that the test means to break.
             scenario: what is played first, by `begin`; its jobset and payloads count.
             command: what runs the test again.
             hook_seconds: in which a hook of the test's own plugins has to return.
+
+        Raises:
+            NotClaimedError: the dispatcher does not read these payloads.
 
         """
         self._begun = time.monotonic()
@@ -386,7 +389,9 @@ class Hydra(Actions):
         """Return the failed calls that wait to be made again, the one that is due first at the beginning."""
         self.target.journal.changed()
         self.target.journal.observe()
-        return seen.retries(self.target.journal.tasks, self.now, self._handles, self._given.payloads)
+        return seen.retries(
+            self.target.journal.tasks, self.now, self._handles, self._player.scenario.given.version
+        )
 
     def marks(self) -> list[Build]:
         """Return the builds that carry a mark: finished, and not announced to everybody yet."""

@@ -24,12 +24,14 @@ pytestmark = pytest.mark.skipif(shutil.which("perl") is None, reason="there is n
 class Host:
     """The stand-in host with its recorders, and the harness's end."""
 
-    def __init__(self, directory: Path, hooks: dict[str, tuple[str, ...]]) -> None:
+    def __init__(self, directory: Path, hooks: dict[str, tuple[str, ...]], perl_options: str = "") -> None:
         self.exchange = Exchange(directory)
         self.exchange.expect(hooks)
         # As packaged Hydra does: a wrapper that puts its own directory ahead of ours.
         wrapper = directory / "wrapper"
-        wrapper.write_text(f'#!/bin/sh\nPERL5LIB="{HERE}:$PERL5LIB" exec perl "{HERE}/host.pl"\n')
+        wrapper.write_text(
+            f'#!/bin/sh\nPERL5LIB="{HERE}:$PERL5LIB" exec perl {perl_options} "{HERE}/host.pl"\n'
+        )
         wrapper.chmod(wrapper.stat().st_mode | stat.S_IXUSR)
         base = {**os.environ, "HYDRA_NOTIFY_SIM_SOCKET": str(self.exchange.path)}
         self.process = subprocess.Popen(
@@ -89,6 +91,20 @@ def test_each_recorder_is_a_plugin_with_just_the_hooks_it_was_handed(host: Host)
     hello = host.exchange.hellos["b-2"]
     assert hello.task_name == "Hydra::Plugin::HydraNotifySim_b_2d_2"
     assert hello.pid == host.process.pid
+
+
+@pytest.mark.parametrize(
+    ("month", "reads"), [("", None), ("august", ("2026-08",)), ("september", ("2026-09",))]
+)
+def test_it_says_which_payloads_the_hosts_own_parser_reads(
+    tmp_path_factory: pytest.TempPathFactory, month: str, reads: tuple[str, ...] | None
+) -> None:
+    options = f"-I {HERE / month} -MHydra::Event::EvalAdded" if month else ""
+    host = Host(tmp_path_factory.mktemp("p"), {"alpha": ("eval_added",)}, options)
+    try:
+        assert host.exchange.hellos["alpha"].payloads == reads
+    finally:
+        host.close()
 
 
 def test_rows_go_over_as_objects_with_numbers_as_numbers(host: Host) -> None:

@@ -17,9 +17,7 @@ FAULTS = (verbs.Dispatcher, verbs.Connection, verbs.Postgres, verbs.Settings, ve
 """Steps that are something going wrong, or the dispatcher's life."""
 
 
-def outcome(
-    index: int, scenario: Scenario, event: events.ScenarioFinished | events.ScenarioFailed
-) -> tasks.Outcome:
+def outcome(index: int, scenario: Scenario, event: events.Ended) -> tasks.Outcome:
     """Return what is kept of a scenario that was played."""
     if isinstance(event, events.ScenarioFailed):
         if isinstance(event.error, errors.EnvironmentFailedError):
@@ -28,6 +26,8 @@ def outcome(
             # The teller lost count of what can happen: no story, and nobody's fault but its own.
             return tasks.Outcome(index=index, missed=1)
         return tasks.Outcome(index=index, fault="".join(traceback.format_exception(event.error)))
+    if isinstance(event, events.ScenarioNotClaimed):
+        return tasks.Outcome(index=index, missed=1)
     return tasks.Outcome(
         index=index,
         story=digest(counter_examples.shape_of(scenario)),

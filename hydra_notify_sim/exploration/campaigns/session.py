@@ -24,6 +24,7 @@ class Session:
             profile=plan.profile,
             known=plan.known,
             known_file=plan.known_file,
+            reads=plan.reads,
             patience=plan.patience,
         )
         self._stage = playing.Stage(environment, options)
@@ -60,6 +61,8 @@ class Session:
         event = self._stage.play(read)
         if isinstance(event, events.ScenarioFailed):
             return tasks.Replayed(task.name, (), expected, str(event.error))
+        if isinstance(event, events.ScenarioNotClaimed):
+            return tasks.Replayed(task.name, (), expected, f"not claimed: {event.reason}")
         return tasks.Replayed(task.name, playing.violated(event), expected)
 
     def _shrink(self, task: tasks.Shrink) -> tasks.Found:

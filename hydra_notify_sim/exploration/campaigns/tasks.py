@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 
+from hydra_notify_sim.contract import channels
 from hydra_notify_sim.contract.deviations import Deviation
 
 
@@ -16,6 +17,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Deviations of the dispatcher that are known beforehand, and count for no violation."""
     known_file: Path | None = None
     """The file that they were read from, where this began."""
+    reads: tuple[channels.PayloadVersion, ...] | None = None
+    """The versions of the payloads that the dispatcher reads, if a person said so."""
     patience: float = 1.0
     """What every deadline of a dispatcher in a process is multiplied with."""
     seed: int = 0

@@ -104,6 +104,7 @@ def junit(tally: Tally) -> str:
     cases = [_case(one) for one in tally.results.values()]
     cases += [_failed(one) for one in tally.summary.errors]
     cases += [_unmet(one) for one in tally.unmet]
+    cases += [_not_claimed(*one) for one in sorted(tally.summary.not_claimed.items())]
     count = {
         kind: sum(case.find(kind) is not None for case in cases) for kind in ("failure", "error", "skipped")
     }
@@ -155,6 +156,13 @@ def _failed(event: events.ScenarioFailed) -> ET.Element:
         case, "error", {"type": "not played", "message": xml_text(failure.error_text(event.error))}
     )
     error.text = xml_text("\n".join(map(str, failure.error_rows(event))))
+    return case
+
+
+def _not_claimed(scenario: str, reason: str) -> ET.Element:
+    attributes = {"classname": "conformance.scenarios", "name": xml_text(scenario), "time": "0.000"}
+    case = ET.Element("testcase", attributes)
+    ET.SubElement(case, "skipped", {"type": "not claimed", "message": xml_text(f"not claimed: {reason}")})
     return case
 
 

@@ -147,6 +147,12 @@ def _beside(tally: Tally) -> Iterator[str]:
         for kind, how, shown in found:
             payloads = dict.fromkeys(f"{one.channel} {one.payload!r}" for one in shown)
             yield f"| {kind} | {WORDS[how]} | {', '.join(code(one) for one in list(payloads)[:3])} |"
+    if tally.summary.not_claimed:
+        yield ""
+        yield "## Stories that are not claimed"
+        yield ""
+        for name, reason in sorted(tally.summary.not_claimed.items()):
+            yield f"- {plain(name)}: {plain(reason)}"
     if tally.unplayed or tally.summary.errors or tally.unmet:
         yield ""
         yield "## Stories that did not go as told"

@@ -36,8 +36,8 @@ class Result:
 
     promise: Promise
     profile: profiles.Profile
-    claimed: bool = True
-    """False: ``--known`` says that the dispatcher does not keep it."""
+    known: bool = False
+    """Whether ``--known`` says that the dispatcher does not keep it."""
     times: int = 0
     """How often all scenarios together put it to the test."""
     scenarios: list[str] = field(default_factory=list)
@@ -45,6 +45,8 @@ class Result:
     findings: list[Finding] = field(default_factory=list)
     unplayed: dict[str, str] = field(default_factory=dict)
     """Scenario that exists for it and did not put it to the test, to the reason if one is known."""
+    not_claimed: dict[str, str] = field(default_factory=dict)
+    """Scenario that exists for it and is about payloads that the dispatcher does not read, to the reason."""
     beside: list[str] = field(default_factory=list)
     """Findings that the profile does not judge, in words."""
 
@@ -57,6 +59,12 @@ class Result:
     def judged(self) -> bool:
         """Whether a violation counts under the profile."""
         return profiles.judged(self.profile, self.promise)
+
+    @property
+    def claimed(self) -> bool:
+        """Whether the dispatcher is held to it: a person did not take it out, nor do its payloads."""
+        beyond = bool(self.not_claimed) and not self.unplayed and not self.times
+        return not self.known and not beyond
 
     @property
     def required(self) -> bool:
@@ -98,8 +106,11 @@ class Result:
     @property
     def why_not(self) -> str:
         """Return why it was never put to the test."""
-        if not self.claimed:
+        if self.known:
             return "nothing put it to the test, and --known says that it is not claimed"
+        if not self.claimed:
+            reason = next(iter(self.not_claimed.values()))
+            return f"not claimed: {reason} ({words.listed(self.not_claimed, 3)})"
         if not self.unplayed:
             return "nothing in this run put it to the test"
         stories = "the story" if len(self.unplayed) == 1 else f"the {len(self.unplayed)} stories"
@@ -117,9 +128,9 @@ class Tally:
     ) -> None:
         """Expect verdicts on these promises; those that ``known`` names for any scenario need not have been put to the test."""
         unclaimed = {one.promise for one in known if not one.scenario}
-        self.results = {one.id: Result(one, profile, claimed=one.id not in unclaimed) for one in wanted}
+        self.results = {one.id: Result(one, profile, known=one.id in unclaimed) for one in wanted}
         self.run: events.RunStarted | None = None
-        self.summary = Summary(required=tuple(id_ for id_, one in self.results.items() if one.required))
+        self.summary = Summary(required=self._required())
         self.leniencies: list[leniencies.Leniency] = []
         self.unmet: list[events.ScenarioFinished] = []
         """Scenarios in which an expectation was not met, and no promise broken."""
@@ -141,11 +152,19 @@ class Tally:
             case events.ScenarioFailed():
                 self.played += 1
                 self.summary.take(event)
+            case events.ScenarioNotClaimed():
+                self.summary.take(event)
+                for promise in set(event.exercises) & self.results.keys():
+                    self.results[promise].not_claimed[event.name] = event.reason
             case events.RunFinished():
                 self.summary.take(event)
+                self.summary.required = self._required()
                 self._sort()
             case _:
                 pass
+
+    def _required(self) -> tuple[str, ...]:
+        return tuple(id_ for id_, one in self.results.items() if one.required)
 
     def _finished(self, event: events.ScenarioFinished) -> None:
         exists_for = set(event.verdict.exercises)

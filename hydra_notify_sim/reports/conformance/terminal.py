@@ -78,6 +78,7 @@ class ConformanceTerminal:
             for result in self.tally.of("known"):
                 yield from self._broken(result)
         yield from self._beside()
+        yield from _not_claimed(self.tally)
         yield from _lenient(self.tally)
         yield from self._totals()
 
@@ -147,7 +148,9 @@ class ConformanceTerminal:
         tally = self.tally
         yield Row("")
         played = f"{words.plural(tally.played, 'scenario')} played in {words.duration(tally.summary.seconds)}"
-        left = self.tally.total - tally.played
+        unclaimed = len(tally.summary.not_claimed)
+        left = tally.total - tally.played - unclaimed
+        played += f", {unclaimed} not claimed" if unclaimed else ""
         yield Row(played + (f", {left} not played" if left > 0 else ""), "heading")
         if left > 0 and len(tally.summary.errors) == tally.played:
             yield Row(f"The run was ended: none of the first {tally.played} could be played.", "bad")
@@ -190,6 +193,14 @@ def _finding(one: Finding) -> Iterator[Row]:
 def _again(command: str) -> Iterator[Row]:
     if command:
         yield Row(safe.clean(safe.mask(command)), "command", 4)
+
+
+def _not_claimed(tally: Tally) -> Iterator[Row]:
+    if tally.summary.not_claimed:
+        yield Row("")
+        yield Row("Stories that this dispatcher does not claim, which were not played", "heading")
+        for name, reason in sorted(tally.summary.not_claimed.items()):
+            yield Row(f"{words.one_line(name)}: {words.one_line(reason)}", "plain", 2)
 
 
 def _lenient(tally: Tally) -> Iterator[Row]:

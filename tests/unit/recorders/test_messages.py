@@ -25,6 +25,13 @@ def test_a_hello_may_say_more() -> None:
     )
     assert (hello.task_name, hello.concurrent, hello.quiet_ms) == ("Hydra::Plugin::A", True, 200)
     assert hello.quiet_seconds == 0.2
+    assert hello.payloads is None
+
+
+def test_a_hello_may_say_which_payloads_are_read_also_such_as_are_not_known_yet() -> None:
+    hello = messages.read_hello(b'{"hello": 1, "plugin": "a", "payloads": ["2027-01", "2026-09"]}')
+    assert hello.payloads == ("2027-01", "2026-09")
+    assert hello.reads == ("2026-09",)
 
 
 def test_a_concurrent_one_that_names_no_silence_takes_a_fifth_of_a_second() -> None:

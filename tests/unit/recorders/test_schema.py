@@ -78,6 +78,7 @@ def test_what_the_harness_says_is_accepted() -> None:
     [
         {"hello": 1, "plugin": "alpha", "pid": 4242},
         {"hello": 1, "plugin": "a", "pid": 1, "task_name": "A", "concurrent": True, "quiet_ms": 200},
+        {"hello": 1, "plugin": "a", "pid": 1, "payloads": ["2026-08", "2027-01"]},
     ],
 )
 def test_a_hello_is_accepted(hello: dict[str, Any]) -> None:
@@ -89,6 +90,8 @@ def test_a_hello_is_accepted(hello: dict[str, Any]) -> None:
     [
         {"hello": 2, "plugin": "alpha", "pid": 1},
         {"hello": 1, "pid": 1},
+        {"hello": 1, "plugin": "a", "pid": 1, "payloads": "2026-08"},
+        {"hello": 1, "plugin": "a", "pid": 1, "payloads": []},
         {"call": 0, "hook": "build_queued", "args": {"build": BUILD}},
         {"call": 1, "hook": "buildQueued", "args": {"build": BUILD}},
         {"call": 1, "hook": "build_queued", "args": {"build": {**BUILD, "finished": "1"}}},

@@ -95,6 +95,36 @@ def test_what_was_never_put_to_the_test_fails_the_run_unless_it_is_not_claimed()
     assert taken.results["E-once"].verdict == "not exercised"
 
 
+def test_a_promise_that_only_unclaimed_stories_exist_for_is_not_claimed_either() -> None:
+    reason = "the dispatcher reads payloads 2026-08; the story is of 2026-09"
+    unclaimed = events.ScenarioNotClaimed("p", Path("scenarios/p.yaml"), "A story", ("E-once",), reason)
+    taken = tally(scenario("a", HELD), unclaimed)
+    assert taken.exit_code == 0
+    assert not taken.results["E-once"].claimed
+    assert taken.results["E-once"].proof == f"not claimed: {reason} (p)"
+    assert taken.missing() == []
+    assert documents.value(taken)["promises"][1]["claimed"] is False
+    suite = ET.fromstring(documents.junit(taken).partition("\n")[2])
+    skipped = {case.get("name") for case in suite.iter("testcase") if case.find("skipped") is not None}
+    assert (skipped, suite.get("errors")) == ({"E-once", "p"}, "0")
+    assert f"- p: {reason}" in markdown.page(taken)
+    stream = io.StringIO()
+    screen = terminal.ConformanceTerminal(taken, stream)
+    screen.take(events.RunFinished(interrupted=False, seconds=2.0))
+    assert f"p: {reason}" in stream.getvalue()
+    assert ", 1 not claimed" in stream.getvalue()
+    # One that another story exists for too, which was played and did not exercise it, is owed.
+    tried = scenario("a", HELD, exercises=["E-once"], passed=False)
+    assert tally(tried, unclaimed).exit_code == 4
+
+
+def test_a_run_of_which_nothing_is_claimed_proves_nothing() -> None:
+    unclaimed = events.ScenarioNotClaimed("p", Path("p.yaml"), "A story", ("E-live", "E-once"), "no")
+    taken = tally(unclaimed)
+    assert taken.exit_code == 4
+    assert "no scenario was played, for the dispatcher claims none" in outcome(taken)
+
+
 def test_a_story_that_could_not_be_forced_fails_nothing_if_another_exercised_its_promise() -> None:
     forced = scenario("b", HELD, ONCE)
     not_forced = scenario("a", HELD, exercises=["E-once"], unplayed=("line 3: the point x: no",))

@@ -37,7 +37,15 @@ class TestJson:
         file = tmp_path / "report.json"
         feed(json_report.JsonReport(file), started(2), held, violated, OVER)
         value = json.loads(file.read_text(encoding="utf-8"))
-        assert list(value) == ["version", "seed", "dispatcher", "profile", "summary", "scenarios"]
+        assert list(value) == [
+            "version",
+            "seed",
+            "dispatcher",
+            "profile",
+            "summary",
+            "scenarios",
+            "not_claimed",
+        ]
         assert (value["version"], value["seed"], value["dispatcher"], value["profile"]) == (
             1,
             7,
@@ -48,6 +56,7 @@ class TestJson:
             "scenarios": 2,
             "passed": 1,
             "failed": 1,
+            "not_claimed": 0,
             "outcome": "a promise or an expectation was broken",
             "outlived": [],
             "promises": {"held": 1, "violated": 1, "known": 1, "not_exercised": 1},

@@ -57,7 +57,8 @@ def test_words_durations_and_defaults(examples: dict[str, str]) -> None:
     assert last.marks is None
     assert scenario.story[-2].advance == 6.0
     assert scenario.story[6].expect.retries[0].due_in == 2.0
-    assert (scenario.given.payloads, scenario.given.dispatcher) == ("2026-08", "in process")
+    assert (scenario.given.payloads, scenario.given.version) == (None, "2026-08")
+    assert scenario.given.dispatcher == "in process"
 
 
 def test_copies_are_single_builds(head: str) -> None:

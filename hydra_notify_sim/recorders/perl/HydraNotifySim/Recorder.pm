@@ -32,6 +32,12 @@ my %NUMBER = map { $_ => 1 } qw(
     id finished buildstatus starttime stoptime notificationpendingsince build stepnr status jobset_id
 );
 
+# Version of the payloads to the fields of an eval_added.
+my %PAYLOADS = (
+    '2026-08' => [ '1.5.7', 1, 1 ],
+    '2026-09' => [ '1.5.7', 1, 1, 0 ],
+);
+
 my $JSON = JSON::PP->new->utf8->canonical->allow_nonref;
 
 # Make a package the recorder of a name: a plugin with new and isEnabled, and with the hooks that the harness hands it.
@@ -62,17 +68,25 @@ sub _connect {
     $self->{calls}    = 0;
     $self->{socket}   = IO::Socket::UNIX->new(Peer => $path)
         or die "recorder $self->{recorder}: no harness answers at $path: $!\n";
+    my @payloads = _payloads();
     _send($self, {
         hello     => $VERSION_SPOKEN,
         plugin    => $self->{recorder},
         pid       => $$ + 0,
         task_name => $self->{package},
+        (@payloads ? (payloads => \@payloads) : ()),
     });
     IO::Select->new($self->{socket})->can_read($HELLO_SECONDS)
         or die "recorder $self->{recorder}: the harness did not answer within $HELLO_SECONDS seconds\n";
     my $answer = _receive($self);
     return $answer->{hooks} if $answer && $answer->{hooks};
     die "recorder $self->{recorder}: the harness refused it: " . (($answer && $answer->{error}) || 'it hung up') . "\n";
+}
+
+# The versions of the payloads that the host reads: its own parser of eval_added is tried, if it has one.
+sub _payloads {
+    my $parse = Hydra::Event::EvalAdded->can('parse') or return;
+    return grep { my $version = $_; eval { $parse->(@{ $PAYLOADS{$version} }); 1 } } sort keys %PAYLOADS;
 }
 
 sub _call {
