@@ -395,10 +395,14 @@ class Outcomes:
     def _was_recovered(self, tracked: Tracked, plugin: str) -> bool:
         if plugin in tracked.recovered:
             return True
+        if tracked.id in self.world.marks:
+            return False
+        # What this life had shown before its connections were lost need only be acknowledged (L-reconnect).
+        version, record = tracked.last_shown.get(plugin, (-1, -1))
+        if self.world.reconnected and version == tracked.newest and record > self.world.life_record:
+            return True
         # An event that came before the scan may have shown it as a dependent and cleared its mark.
-        return tracked.id not in self.world.marks and any(
-            plugin in seen.returned | seen.raised for seen in tracked.events.values()
-        )
+        return any(plugin in seen.returned | seen.raised for seen in tracked.events.values())
 
     def marks_left(self, event: channels.Event) -> list[int]:
         """Return the builds whose mark an event that all interested plugins returned from should have cleared."""

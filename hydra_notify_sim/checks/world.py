@@ -59,6 +59,8 @@ class World:
         self.observed_at = 0.0
         """Unix seconds of the last observation."""
         self.now = 0.0
+        self.life_record = -1
+        """Record at which the present life began; a reconnection begins none."""
         self._events: dict[int, channels.Event | None] = {}
         self.inserted_tasks: set[int] = set()
         """Tasks that a person has inserted, and not the dispatcher; those that are gone too, for no id comes again."""
@@ -82,6 +84,7 @@ class World:
         match record:
             case history.Starting(life=life, plugins=plugins):
                 self.life = life
+                self.life_record = number
                 self.plugins = plugins
                 self.reconnected = False
                 self.counters = {}

@@ -5,10 +5,10 @@ import threading
 from pathlib import Path
 
 import click
-from psycopg import conninfo
 
 from hydra_notify_sim import database
 from hydra_notify_sim.cli import ending
+from hydra_notify_sim.database import connections
 
 
 @click.command("db")
@@ -45,10 +45,9 @@ def command(*, dsn: str | None, schema: Path | None, wipe: str | None) -> int:
 
 def _offer(dsn: str, *, own: bool) -> None:
     """Print a DSN; its password, if it has one, is the user's already and is left out."""
-    parts = conninfo.conninfo_to_dict(dsn)
-    if parts.pop("password", None) is not None:
+    if connections.has_passwords(dsn):
         ending.say("The password is left out of the DSN: give it by PGPASSWORD or a password file.")
-        dsn = conninfo.make_conninfo("", **parts)
+        dsn = connections.without_passwords(dsn)
     sys.stdout.write(f"{dsn}\n")
     sys.stdout.flush()
     after = (

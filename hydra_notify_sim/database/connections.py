@@ -26,6 +26,14 @@ _OWN_SETTINGS = (
 _C = TypeVar("_C", bound=psycopg.Connection[Any])
 
 
+_SECRETS = ("password", "sslpassword", "scram_client_key", "scram_server_key", "oauth_client_secret")
+_UNREADABLE = (
+    "The DSN is no PostgreSQL connection string. Write it like postgresql://user@host:5432/database or "
+    "host=/run/postgresql dbname=hydra; in the first form, percent-encode special characters in a password "
+    "(an @ is %40, a / is %2F), in the second put it between single quotes."
+)
+
+
 def check_dsn(dsn: str) -> dict[str, Any]:
     """Return what a connection string says, by libpq's names.
 
@@ -35,14 +43,36 @@ def check_dsn(dsn: str) -> dict[str, Any]:
     try:
         given = conninfo.conninfo_to_dict(dsn)
     except psycopg.ProgrammingError:
-        given = {"port": "unreadable"}
+        raise UsageError(_UNREADABLE) from None
     ports = str(given.get("port") or "").split(",")
-    if not all(port.isdecimal() or not port for port in ports):
-        raise UsageError(
-            "The DSN is no PostgreSQL connection string. Write it like postgresql://user@host:5432/database or "
-            "host=/run/postgresql dbname=hydra; in the first form, percent-encode special characters in a password."
-        ) from None
+    if _cuts_a_password(dsn) or not all(port.isdecimal() or not port for port in ports):
+        raise UsageError(_UNREADABLE)
     return given
+
+
+def _cuts_a_password(dsn: str) -> bool:
+    """Tell whether libpq takes a piece of a password for the host or the database, and would print it as such.
+
+    In a URL what follows the first @ is the host, and a / before it already ends the password.
+    """
+    scheme, found, rest = dsn.partition("://")
+    if not found or scheme not in {"postgresql", "postgres"}:
+        return False
+    login, slash, after = rest.partition("/")
+    if "@" in login:
+        rest = login.partition("@")[2] + slash + after
+    return "@" in rest.partition("?")[0]
+
+
+def has_passwords(dsn: str) -> bool:
+    """Tell whether a connection string holds a secret; raises UsageError if it is none."""
+    return not check_dsn(dsn).keys().isdisjoint(_SECRETS)
+
+
+def without_passwords(dsn: str) -> str:
+    """Return a connection string that may be shown; raises UsageError if it is none."""
+    given = {name: value for name, value in check_dsn(dsn).items() if name not in _SECRETS}
+    return conninfo.make_conninfo("", **given) or "the default database"
 
 
 def connect(dsn: str, name: str, application_name: str) -> psycopg.Connection[tuple[Any, ...]]:

@@ -5,25 +5,27 @@ lost. The contract, like Hydra itself, knows one dispatcher at a time. Whoever w
 running hydra-notify writes a plugin for it, and does not listen beside it.
 """
 
-import json
 import logging
-import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Sequence
-from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any
 
 import psycopg
-from psycopg import conninfo
 
 from hydra_notify_sim import errors
 from hydra_notify_sim.contract import channels
-from hydra_notify_sim.dispatcher import core, metrics, plugins, postgres
-
-TABLES = ("builds", "buildsteps", "jobsets", "jobsetevals", "taskretries")
-"""The tables of Hydra that the dispatcher reads or writes (docs/reference/hydra.md, section 4)."""
+from hydra_notify_sim.dispatcher import (
+    connecting,
+    core,
+    logs,
+    metrics,
+    plugins,
+    ports,
+    postgres,
+    signals,
+    start_checks,
+    systemd,
+)
 
 
 def run(
@@ -32,6 +34,7 @@ def run(
     *,
     metrics_port: int | None = None,
     once: bool = False,
+    adopt_retries: bool = False,
     payloads: channels.PayloadVersion = channels.DEFAULT_PAYLOADS,
     make_dispatcher: Callable[..., core.Dispatcher] = core.Dispatcher,
 ) -> int:
@@ -47,13 +50,15 @@ def run(
         plugins: each one ``module:Class``, or the name of an entry point (`plugins.load`).
         metrics_port: TCP port on the loopback address at which Prometheus can read the metrics.
         once: listen, scan, deliver what is marked and what is due for retry, and end.
+        adopt_retries: drop the stored tasks of plugins that are not loaded, as R-gone-plugin has it. Otherwise they
+            are left alone: they may be another dispatcher's.
         payloads: the version of the payloads (docs/reference/hydra.md, section 1).
         make_dispatcher: what makes the core; a harness hands over one that breaks a promise.
 
     Raises:
         PluginError: a plugin cannot be loaded (exit code 2).
         UsageError: the connection string or the port cannot be used (exit code 2).
-        EnvironmentFailedError: the database cannot be reached, or is none of Hydra's (exit code 3).
+        EnvironmentFailedError: the database cannot be reached, or a person has to mend something in it (exit code 3).
 
     """
     return serve(
@@ -61,6 +66,7 @@ def run(
         load(plugins),
         metrics_port=metrics_port,
         once=once,
+        adopt_retries=adopt_retries,
         payloads=payloads,
         make_dispatcher=make_dispatcher,
     )
@@ -75,82 +81,153 @@ def load(specifications: Sequence[str]) -> list[plugins.PythonPlugin]:
     return plugins.load_all(specifications)
 
 
+def check(dsn: str, specifications: Sequence[str]) -> start_checks.Found:
+    """Look whether `run` could begin, and do nothing else.
+
+    Raises:
+        PluginError: a plugin cannot be loaded (exit code 2).
+        UsageError: the connection string cannot be used (exit code 2).
+        EnvironmentFailedError: the database cannot be used (exit code 3).
+
+    """
+    return check_database(dsn, [plugin.name for plugin in load(specifications)])
+
+
+def check_database(dsn: str, plugins: Sequence[str] = ()) -> start_checks.Found:
+    """Look whether a dispatcher can do its work on a database.
+
+    Raises:
+        UsageError: the connection string cannot be read.
+        EnvironmentFailedError: it cannot be used. No message holds the password.
+
+    """
+    try:
+        return start_checks.check(dsn, plugins, postgres.connector(dsn))
+    except start_checks.NotYetError as error:
+        raise errors.EnvironmentFailedError(
+            f"The database cannot be used yet: {error}. `dispatch` would wait for it."
+        ) from None
+
+
 def serve(
     dsn: str,
     loaded: Sequence[plugins.Plugin],
     *,
     metrics_port: int | None = None,
     once: bool = False,
+    adopt_retries: bool = True,
     payloads: channels.PayloadVersion = channels.DEFAULT_PAYLOADS,
     make_dispatcher: Callable[..., core.Dispatcher] = core.Dispatcher,
 ) -> int:
     """Dispatch to plugins that are loaded already; otherwise as `run`."""
-    check_database(dsn)
-    counters = metrics.Metrics()
-    if metrics_port is not None:
-        _serve_metrics(counters, metrics_port)
-    session = postgres.Session(postgres.connector(dsn))
-    with _LogToStderr(), _Signals() as signals:
+    manager = systemd.Systemd()
+    patience = connecting.Patience()
+    names = [plugin.name for plugin in loaded]
+    with logs.LogToStderr(), signals.Signals() as received:
+        received.tell(patience.stop)
+        received.tell(manager.stopping)
+        connect = _giving_up(postgres.connector(dsn, patience), received)
+        clock = postgres.SystemClock(wake=received.readable)
+        found = _wait_for_database(dsn, names, connect, received=received, clock=clock, manager=manager)
+        if found is None:
+            logs.say("stopped", "stopped by %s before the database could be used", received.name)
+            return 0
+        _say_whose_tasks(found, adopt_retries=adopt_retries)
+        counters = metrics.Metrics()
+        if metrics_port is not None:
+            _serve_metrics(counters, metrics_port)
+        session = postgres.Session(connect, patience=patience)
         dispatcher = make_dispatcher(
-            inbox=postgres.PostgresInbox(session, wake=signals.readable),
-            store=postgres.PostgresStore(session),
-            clock=postgres.SystemClock(wake=signals.readable),
+            inbox=postgres.PostgresInbox(session, wake=received.readable),
+            store=postgres.PostgresStore(session, owners=None if adopt_retries else names),
+            clock=clock,
             plugins=loaded,
             metrics=counters,
             payloads=payloads,
         )
-        signals.tell(dispatcher.stop)
-        core.LOG.info("starting with %s", ", ".join(plugin.name for plugin in loaded))
+        received.tell(dispatcher.stop)
+        received.tell(lambda: _say_who_is_at_work(dispatcher))
+        logs.say("starting", "starting with %s on %s", ", ".join(names), found.server)
+
+        def after_turn() -> None:
+            if dispatcher.connected:
+                manager.ready()
+            manager.alive()
+
         try:
             if once:
-                deliver_once(dispatcher)
+                dispatcher.run_once()
             else:
-                dispatcher.run()
+                dispatcher.run(after_turn, min(core.HEARTBEAT, manager.interval or core.HEARTBEAT))
+        except ports.PersonNeededError as error:
+            raise errors.EnvironmentFailedError(str(error)) from None
         finally:
             session.close()
-        core.LOG.info("stopped%s", f" by {signals.name}" if signals.name else "")
+        logs.say("stopped", "stopped%s", f" by {received.name}" if received.name else "")
     return 0
 
 
-def deliver_once(dispatcher: core.Dispatcher) -> None:
-    """Listen, scan, deliver what is marked and due, and whatever arrives meanwhile; then return."""
-    while not dispatcher.stopping and dispatcher.turn():
-        pass
+def _giving_up(connect: postgres.Connect, received: signals.Signals) -> postgres.Connect:
+    def connect_or_give_up(application_name: str) -> psycopg.Connection[Any]:
+        with received.giving_up():
+            return connect(application_name)
+
+    return connect_or_give_up
 
 
-def check_database(dsn: str) -> None:
-    """Look whether the database can be reached and is one of Hydra's.
+def _wait_for_database(
+    dsn: str,
+    names: Sequence[str],
+    connect: postgres.Connect,
+    *,
+    received: signals.Signals,
+    clock: postgres.SystemClock,
+    manager: systemd.Systemd,
+) -> start_checks.Found | None:
+    """Check the database, waiting while it cannot be used yet; None: a signal came first."""
+    said_at = float("-inf")
+    attempt = 0
+    while not received.name:
+        try:
+            return start_checks.check(dsn, names, connect)
+        except ports.ConnectionLostError:
+            return None
+        except start_checks.NotYetError as error:
+            if time.monotonic() - said_at >= core.SAID_EVERY:
+                said_at = time.monotonic()
+                logs.say(
+                    "waiting",
+                    "waiting for the database, no plugin is called before: %s",
+                    error,
+                    level=logging.WARNING,
+                )
+            manager.waiting(str(error))
+        attempt += 1
+        clock.sleep(core.PAUSES[min(attempt, len(core.PAUSES) - 1)])
+    return None
 
-    Raises:
-        UsageError: the connection string cannot be read.
-        EnvironmentFailedError: it cannot be reached, or lacks Hydra's tables. No message holds the password.
 
-    """
-    try:
-        parts = conninfo.conninfo_to_dict(dsn)
-    except psycopg.ProgrammingError:
-        # The library's own message repeats pieces of the text, and the password may be one of them.
-        raise errors.UsageError(
-            "the DSN is no libpq connection string. Write 'host=/run/postgresql dbname=hydra user=hydra' or "
-            "'postgresql://hydra@localhost/hydra'."
-        ) from None
-    parts.pop("password", None)
-    shown = conninfo.make_conninfo("", **parts) or "the default database"
-    try:
-        with psycopg.connect(dsn, autocommit=True, connect_timeout=10) as connection:
-            found = connection.execute(
-                "SELECT name FROM unnest(%s::text[]) AS name WHERE to_regclass(name) IS NULL", [list(TABLES)]
-            )
-            missing = [name for (name,) in found]
-    except psycopg.OperationalError as error:
-        reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
-        raise errors.EnvironmentFailedError(
-            f"cannot connect to {shown}: {reason[0].strip()}. Is the server running, and does it let this user in?"
-        ) from None
-    if missing:
-        raise errors.EnvironmentFailedError(
-            f"{shown} is not a Hydra database: it has no table {', '.join(missing)}. Name the database that "
-            "hydra-server uses, and run hydra-init on it if it is new or old."
+def _say_whose_tasks(found: start_checks.Found, *, adopt_retries: bool) -> None:
+    if not found.foreign_tasks:
+        return
+    whose = ", ".join(f"{name} ({count})" for name, count in found.foreign_tasks.items())
+    if adopt_retries:
+        logs.say("adopted_retries", "stored tasks of plugins that are not loaded are dropped: %s", whose)
+    else:
+        logs.say(
+            "foreign_retries",
+            "stored tasks of plugins that are not loaded are left alone, for they may be another dispatcher's: %s. "
+            "If they are this one's, of plugins that you took out, --adopt-retries drops them",
+            whose,
+            level=logging.WARNING,
+        )
+
+
+def _say_who_is_at_work(dispatcher: core.Dispatcher) -> None:
+    if dispatcher.at_work is not None:
+        plugin, hook = dispatcher.at_work
+        logs.say_from_a_signal_handler(
+            "stopping", f"stopping as soon as {hook} of plugin {plugin} has returned"
         )
 
 
@@ -161,84 +238,3 @@ def _serve_metrics(counters: metrics.Metrics, port: int) -> None:
         raise errors.UsageError(
             f"the metrics cannot be served on port {port} of the loopback address: {error}. Choose another port."
         ) from None
-
-
-class _Signals:
-    """SIGTERM and SIGINT as a readable file descriptor and a call, while the context lasts."""
-
-    def __init__(self) -> None:
-        self.readable, self._writable = os.pipe()
-        os.set_blocking(self.readable, False)  # that is how the function is called
-        os.set_blocking(self._writable, False)
-        self._stop: Callable[[], None] = lambda: None
-        self.name = ""
-        """The signal that came, if one did."""
-        self._before: dict[int, Any] = {}
-        self._wakeup_before = -1
-
-    def tell(self, stop: Callable[[], None]) -> None:
-        """Call this when a signal comes, or at once if one has come already."""
-        self._stop = stop
-        if self.name:
-            stop()
-
-    def __enter__(self) -> Self:
-        if threading.current_thread() is not threading.main_thread():
-            raise errors.UsageError("the dispatcher takes SIGTERM and SIGINT over: run it in the main thread")
-        self._wakeup_before = signal.set_wakeup_fd(self._writable, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._before[number] = signal.signal(number, self._received)
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(self._wakeup_before)
-        os.close(self.readable)
-        os.close(self._writable)
-
-    def _received(self, number: int, _frame: FrameType | None) -> None:
-        # Nothing is logged here: the signal may have come in the middle of writing to the log.
-        self.name = signal.Signals(number).name
-        self._stop()
-
-
-class _LogToStderr:
-    """Writes the dispatcher's log to standard error, one line of key=value pairs a record, while the context lasts."""
-
-    def __init__(self) -> None:
-        self._handler = logging.StreamHandler()
-        self._handler.setFormatter(KeyValueFormatter())
-        self._level_before = core.LOG.level
-
-    def __enter__(self) -> None:
-        core.LOG.addHandler(self._handler)
-        core.LOG.setLevel(logging.INFO)
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        core.LOG.removeHandler(self._handler)
-        core.LOG.setLevel(self._level_before)
-
-
-class KeyValueFormatter(logging.Formatter):
-    """Log records as lines like ``time=2026-01-01T00:00:00Z level=warning message="dropped …"``."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Write one record as one line; a traceback is one more quoted value."""
-        fields = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
-            "level": record.levelname.lower(),
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            fields["traceback"] = self.formatException(record.exc_info)
-        return " ".join(f"{key}={_quoted(value)}" for key, value in fields.items())
-
-
-def _quoted(value: str) -> str:
-    plain = value.isprintable() and value and not set(value) & set(' "=')
-    return value if plain else json.dumps(value, ensure_ascii=False)

@@ -1,7 +1,7 @@
 """What the dispatcher's core asks of the world: inbox, store, clock, plugins. Each call is one transaction.
 
 Because the core does nothing between two port calls that a crash could tear, "before and after every port
-call" names every place where a crash makes a difference (docs/decisions/0002-core-without-io.md).
+call" names every place where a crash makes a difference (docs/decisions/0002-the-core-does-no-io.md).
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,18 @@ from hydra_notify_sim.dispatcher import rows
 
 
 class ConnectionLostError(Exception):
-    """A connection to the database is gone, or cannot be had; the answer to what was sent is unknown."""
+    """The listening session is gone, or cannot be had: what it would have heard is lost with it."""
+
+
+class NotNowError(Exception):
+    """The store could not do it now, and the listening session lives: the same call may succeed later.
+
+    Whether it was done is unknown if the answer was lost, so every port call may be repeated.
+    """
+
+
+class PersonNeededError(Exception):
+    """Only a person can mend it: a missing right, table or column. The message says how."""
 
 
 class MissingRowError(Exception):
@@ -65,10 +76,10 @@ def _copied(value: Any) -> Any:
 
 
 class Inbox(Protocol):
-    """Where notifications come from."""
+    """Where notifications come from. Every method raises ConnectionLostError."""
 
     def connect(self, connections: int = 2) -> None:
-        """Open the connections anew: one that listens and one for tables, or 1 for both; raises ConnectionLostError."""
+        """Open the connections anew: one that listens and one for tables, or 1 for both."""
 
     def listen(self, names: Sequence[str]) -> None:
         """Subscribe to channels."""
@@ -78,7 +89,7 @@ class Inbox(Protocol):
 
 
 class Store(Protocol):
-    """Hydra's tables."""
+    """Hydra's tables. Every method raises ConnectionLostError, NotNowError and PersonNeededError."""
 
     def marked_builds(self) -> list[int]:
         """Return the finished builds that carry a mark, oldest mark first."""
@@ -86,11 +97,17 @@ class Store(Protocol):
     def load(self, event: channels.Event) -> Loaded:
         """Return the rows that the event names; raises MissingRowError."""
 
-    def clear_marks(self, builds: Sequence[rows.Build]) -> None:
-        """Clear the mark of each build whose row still shows the outcome that the given row shows."""
+    def clear_marks(self, builds: Sequence[rows.Build], wait: bool = True) -> None:
+        """Clear the mark of each build whose row still shows the outcome that the given row shows.
 
-    def store_retry(self, channel: str, plugin: str, payload: str, due: int) -> None:
-        """Keep a call that failed for the first time; ``due`` in Unix seconds."""
+        Without ``wait`` a row that somebody holds a lock on is NotNowError at once.
+        """
+
+    def new_task_id(self) -> int:
+        """Return an id for a task, so that storing it may be repeated."""
+
+    def store_retry(self, task: Task, due: int) -> None:
+        """Keep a call that failed for the first time; ``due`` in Unix seconds. A task that is stored stays as it is."""
 
     def requeue(self, task: Task, attempts: int, due: int) -> None:
         """Put a task off."""

@@ -19,7 +19,7 @@ class DoesNotListenAgain(core.Dispatcher):
             super().listen_and_scan()
             self.__dict__["listened"] = True
         else:
-            self.waiting.extend(core.Recovered(build) for build in self.store.marked_builds())
+            self.backlog.extend(core.Recovered(build) for build in self.store.marked_builds())
 
 
 @known_bad("does-not-scan-again", "L-reconnect", "B-recover", "B-at-least-once")
@@ -33,7 +33,7 @@ class DoesNotScanAgain(core.Dispatcher):
         """Scan at the first connection only."""
         super().listen_and_scan()
         if self.__dict__.setdefault("scanned", False):
-            self.waiting.clear()
+            self.backlog.clear()
         self.__dict__["scanned"] = True
 
 

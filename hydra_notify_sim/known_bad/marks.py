@@ -16,7 +16,7 @@ class ScansBeforeItListens(core.Dispatcher):
 
     def listen_and_scan(self) -> None:
         """Scan, then listen."""
-        self.waiting.extend(core.Recovered(build) for build in self.store.marked_builds())
+        self.backlog.extend(core.Recovered(build) for build in self.store.marked_builds())
         self.inbox.listen((*channels.CHANNELS, channels.DUMP_METRICS))
 
 
@@ -90,7 +90,7 @@ class NeverScans(core.Dispatcher):
     def listen_and_scan(self) -> None:
         """Listen."""
         super().listen_and_scan()
-        self.waiting.clear()
+        self.backlog.clear()
 
 
 @known_bad("clears-before-calling", "B-clear-after", "B-at-least-once")

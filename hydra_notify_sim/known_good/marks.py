@@ -37,7 +37,7 @@ class ClearsMarksWhenIdle(core.Dispatcher):
     def _work(self, patience: float) -> bool:
         if not self.waiting:
             self.waiting.extend(self.inbox.receive(0.0))
-        if not self.waiting and self._shown:
+        if not (self.waiting or self.backlog) and self._shown:
             self._clear_all()
         busy = super()._work(patience)
         if self.stopping:

@@ -35,7 +35,7 @@ class ScansNewestFirst(core.Dispatcher):
     def listen_and_scan(self) -> None:
         """Turn what the scan has found."""
         super().listen_and_scan()
-        self.waiting.reverse()
+        self.backlog.reverse()
 
 
 @known_good("reads-rows-one-by-one", "B-fresh")

@@ -33,11 +33,10 @@ class RetriesAfterEvents(core.Dispatcher):
     def _work(self, patience: float) -> bool:
         if not self.waiting:
             self.waiting.extend(self.inbox.receive(0.0))
-        if not self.waiting:
+        if not (self.backlog or self.waiting) or self.in_hand is not None:
             return super()._work(patience)
         self._look_for_tasks = True
-        self.handle(self.waiting.popleft())
-        self._note_whether_up()
+        self.take_up(self._next_event())
         return True
 
 
@@ -46,10 +45,10 @@ class RetriesBeforeEvents(core.Dispatcher):
     """Runs all that is due before it takes up an event, even before the marks that it found at its start."""
 
     def _work(self, patience: float) -> bool:
-        task = self.store.due_task(int(self.clock.now()))
+        task = None if self.in_hand is not None else self.store.due_task(int(self.clock.now()))
         if task is None:
             return super()._work(patience)
-        self.retry(task)
+        self.take_up(task)
         self._look_for_tasks = True
         return True
 

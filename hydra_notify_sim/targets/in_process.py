@@ -240,7 +240,7 @@ class InProcessTarget:
         idle_turns = 0
         dispatcher = life.dispatcher
         while not dispatcher.stopping:
-            before = life.effects, len(dispatcher.waiting)
+            before = life.effects, len(dispatcher.waiting) + len(dispatcher.backlog)
             told = len(self.journal.history)
             busy = dispatcher.turn()
             if life.gone:
@@ -254,7 +254,7 @@ class InProcessTarget:
                     return False
                 # Others acted at a point of this idle turn: it is not over before that was looked at.
                 dispatcher.wake()
-            progress = (life.effects, len(dispatcher.waiting)) != before
+            progress = (life.effects, len(dispatcher.waiting) + len(dispatcher.backlog)) != before
             idle_turns = 0 if progress else idle_turns + 1
             if idle_turns > most:
                 return True

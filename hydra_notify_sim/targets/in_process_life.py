@@ -165,7 +165,7 @@ class Life:
         elif name in self._start_up:
             if any(self._start_up.values()):
                 self.reach("between_listen_and_scan")
-        elif name == "load" and not self.dispatcher.up:
+        elif name == "load" and isinstance(self.dispatcher.in_hand, core.Recovered):
             self._scanned += 1
             self.reach("during_scan", hook=MARKED, number=self._scanned)
         elif name == "clear_marks":
@@ -191,7 +191,7 @@ class Life:
         self._at_point(lambda: self.target.points.step(f"after {name}", args))
 
     def _wrote(self, name: str) -> None:
-        if name not in READS and name not in {"connect", "listen"}:
+        if name not in READS and name not in {"connect", "listen", "new_task_id"}:
             # A task that is put off, again and again and with no call, is no progress.
             self.effects += name != "requeue"
             self.target.journal.changed()

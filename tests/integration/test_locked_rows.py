@@ -19,7 +19,7 @@ class WorksInOneTransaction(core.Dispatcher):
     """Keeps the build's row locked while it is announced, as a worker of an outbox does."""
 
     def deliver(self, event: channels.Event, payload: str) -> None:
-        session = self.store._session  # type: ignore[attr-defined]  # the store is ours, on PostgreSQL
+        session = self.store.session  # type: ignore[attr-defined]  # the store is ours, on PostgreSQL
         if not isinstance(event, channels.BuildFinished):
             super().deliver(event, payload)
             return

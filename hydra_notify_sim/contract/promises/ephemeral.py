@@ -52,7 +52,10 @@ EPHEMERAL: tuple[Promise, ...] = (
     ),
     Promise(
         id="E-order",
-        text="(All channels.) A plugin's first calls (retries aside) begin in commit order, across these channels.",
+        text=(
+            "(All channels.) A plugin's first calls for emissions (retries, and calls for a mark, aside) begin in "
+            "commit order, across these channels."
+        ),
         source="behaviour",
         why=(
             "Queued, started, finished: a plugin that copies them to a page as they come shows the last one "

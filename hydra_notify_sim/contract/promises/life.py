@@ -17,7 +17,8 @@ LIFE: tuple[Promise, ...] = (
         text=(
             "After losing its connections it connects again, listens again, scans again. What was emitted "
             "while the server was closed to it counts as emitted while down; from then until up, as starting. "
-            "Never settling after a loss violates this."
+            "Of what it had shown before, only the acknowledgement is owed. Never settling after a loss "
+            "violates this."
         ),
         source="derived",
         why=(

@@ -13,6 +13,7 @@ _CALLS = {
     "before marked_builds": frozenset({ROWS}),
     "before load": frozenset({ROWS}),
     "before clear_marks": frozenset({ROWS}),
+    "before new_task_id": frozenset(),
     "before store_retry": frozenset({TASKS, CLOCK}),
     "before delete_task": frozenset({TASKS}),
     "before due_task": frozenset({TASKS, CLOCK}),
@@ -39,6 +40,9 @@ def after(kind: str, following: str, *, calls_go_on: bool) -> frozenset[str]:
     nothing is received. ``calls_go_on``: a plugin takes time, or holds its call while the story goes on.
     """
     if following == "after receive":
+        return frozenset({INBOX})
+    if following == "before load" and kind.startswith("after"):
+        # Between two builds that the scan found it looks for live events, and goes on as well if there is none.
         return frozenset({INBOX})
     if kind == "before call" and calls_go_on:
         return _EVERYTHING

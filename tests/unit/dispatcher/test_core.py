@@ -42,11 +42,14 @@ class Ports:
             return ports.Loaded({"build": build, "dependents": []}, (build,))
         return ports.Loaded({"build": build})
 
-    def clear_marks(self, builds: Any) -> None:
+    def clear_marks(self, builds: Any, wait: bool = True) -> None:
         self.done.append(("clear", [build.id for build in builds]))
 
-    def store_retry(self, channel: str, plugin: str, payload: str, due: int) -> None:
-        self.done.append(("store", plugin, due))
+    def new_task_id(self) -> int:
+        return 1
+
+    def store_retry(self, task: ports.Task, due: int) -> None:
+        self.done.append(("store", task.plugin, due))
 
     def requeue(self, task: ports.Task, attempts: int, due: int) -> None:
         self.done.append(("requeue", attempts, due))

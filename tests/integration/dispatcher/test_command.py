@@ -188,7 +188,7 @@ def test_a_server_that_is_not_there_is_said_without_the_password(environment: di
 
 
 def test_a_dsn_that_is_none_is_not_repeated() -> None:
-    with pytest.raises(errors.UsageError, match="no libpq connection string") as caught:
+    with pytest.raises(errors.UsageError, match="no PostgreSQL connection string") as caught:
         command.check_database("host=h password=hun ter2")
     assert "ter2" not in str(caught.value)
 
