@@ -84,7 +84,8 @@ class Dispatcher:
         self._clear_attempts = 0
         self._clear_at = 0.0
         self._outage_since: float | None = None
-        self._outage_said = 0.0
+        self._outage_said = ""
+        self._outage_said_at = 0.0
         self._stop_by = 0.0
         self._next_due: float | None = None
         self._look_for_tasks = False
@@ -518,13 +519,16 @@ class Dispatcher:
         return pause
 
     def _note_outage(self, event: str, what: str, error: Exception) -> None:
+        """Say it once, then when there is another reason for it, and every minute."""
         now = self.clock.now()
         if self._outage_since is None:
-            self._outage_since = self._outage_said = now
+            self._outage_since = now
             _say(logging.WARNING, event, "%s: %s", what, error)
-        elif now - self._outage_said >= SAID_EVERY:
-            self._outage_said = now
-            _say(logging.WARNING, event, "%s, for %.0f s now: %s", what, now - self._outage_since, error)
+        elif str(error) != self._outage_said or now - self._outage_said_at >= SAID_EVERY:
+            _say(logging.WARNING, "not_yet", "not yet, after %.0f s: %s", now - self._outage_since, error)
+        else:
+            return
+        self._outage_said, self._outage_said_at = str(error), now
 
     def _note_success(self) -> None:
         self._attempts = 0

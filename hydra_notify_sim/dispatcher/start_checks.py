@@ -97,9 +97,7 @@ def _check_schema(shown: str, connection: psycopg.Connection[Any]) -> None:
             [lost, len(lost)],
         ).fetchone()
         if elsewhere is not None:
-            schema, user = (
-                sql.Identifier(name).as_string(connection) for name in (elsewhere[0], connection.info.user)
-            )
+            schema, user = (rights.quoted(connection, name) for name in (elsewhere[0], connection.info.user))
             raise errors.EnvironmentFailedError(
                 f"Hydra's tables are in schema {schema} of {shown}, and search_path does not lead there. "
                 f"Run: GRANT USAGE ON SCHEMA {schema} TO {user}; ALTER ROLE {user} SET search_path = {schema};"

@@ -191,7 +191,7 @@ class Rows:
         deadline = time.monotonic() + WITHIN
         while build in self.marks():
             self.notify("build_finished", build)
-            assert time.monotonic() < deadline
+            assert time.monotonic() < deadline, "it does not listen"
             time.sleep(0.05)
 
     def terminate_dispatcher(self) -> None:

@@ -125,7 +125,8 @@ def test_the_connection_for_tables_is_lost_alone(rows: Any, start: Any) -> None:
 
 def test_rights_that_are_taken_away_while_it_runs(database: Database, rows: Any, start: Any) -> None:
     rows.connection.execute(
-        "CREATE ROLE notifier LOGIN; GRANT SELECT ON builds, buildsteps, jobsets, jobsetevals, taskretries TO notifier;"
+        "CREATE ROLE notifier LOGIN; GRANT USAGE ON SCHEMA public TO notifier;"
+        "GRANT SELECT ON builds, buildsteps, jobsets, jobsetevals, taskretries TO notifier;"
         "GRANT UPDATE ON builds TO notifier; GRANT INSERT, UPDATE, DELETE ON taskretries TO notifier;"
         "GRANT USAGE ON SEQUENCE taskretries_id_seq TO notifier"
     )
@@ -135,7 +136,7 @@ def test_rights_that_are_taken_away_while_it_runs(database: Database, rows: Any,
         rows.connection.execute("REVOKE SELECT ON builds FROM notifier")
         rows.notify("build_finished", rows.finished())
         assert running.ends() == 3
-        assert any("GRANT SELECT ON builds" in line for line in running.logged)
+        assert any("GRANT SELECT ON builds" in line for line in running.logged), running.logged
         assert not any("Traceback" in line for line in running.logged)
     finally:
         rows.terminate_dispatcher()

@@ -18,7 +18,7 @@ GRANTS = (
 
 @pytest.fixture
 def notifier(database: Database, rows: Any) -> Any:
-    rows.connection.execute("CREATE ROLE notifier LOGIN")
+    rows.connection.execute("CREATE ROLE notifier LOGIN; GRANT USAGE ON SCHEMA public TO notifier")
     yield conninfo.make_conninfo(database.dsn, user="notifier")
     rows.terminate_dispatcher()
     rows.connection.execute("DROP OWNED BY notifier; DROP ROLE notifier")
@@ -72,7 +72,7 @@ def test_a_search_path_that_leads_elsewhere_is_named(
     settings("search_path", "elsewhere")
     running = start()
     assert running.ends() == 3
-    assert any("Hydra's tables are in schema public" in line for line in running.logged)
+    assert any("tables are in schema public" in line for line in running.logged), running.logged
     assert running.printed == []
     assert rows.marks() == [build]
 

@@ -18,6 +18,15 @@ class Ports:
         self.task: ports.Task | None = None
         self.due: int | None = None
         self.lost = False
+        self.refused: dict[str, list[Exception]] = {}
+        """What the next calls of a port raise, by its name."""
+        self.marked: list[int] = []
+        self.status = 0
+        self.time = 100.0
+
+    def refuse(self, name: str) -> None:
+        if self.refused.get(name):
+            raise self.refused[name].pop(0)
 
     def connect(self) -> None:
         self.done.append(("connect",))
@@ -33,28 +42,45 @@ class Ports:
         return arrived
 
     def marked_builds(self) -> list[int]:
+        self.refuse("marked_builds")
         self.done.append(("scan",))
-        return []
+        return self.marked
 
     def load(self, event: channels.Event) -> ports.Loaded:
-        build = rows.Build({"id": 1, "finished": 1, "buildstatus": 0, "notificationpendingsince": 5})
+        self.refuse("load")
+        build = rows.Build(
+            {
+                "id": event.build if isinstance(event, channels.BuildFinished) else 1,
+                "finished": 1,
+                "buildstatus": self.status,
+                "starttime": 3,
+                "stoptime": 5,
+                "notificationpendingsince": 5,
+            }
+        )
         if isinstance(event, channels.BuildFinished):
             return ports.Loaded({"build": build, "dependents": []}, (build,))
         return ports.Loaded({"build": build})
 
     def clear_marks(self, builds: Any, wait: bool = True) -> None:
+        self.refuse("clear_marks")
         self.done.append(("clear", [build.id for build in builds]))
 
     def new_task_id(self) -> int:
+        self.refuse("new_task_id")
         return 1
 
     def store_retry(self, task: ports.Task, due: int) -> None:
+        self.refuse("store_retry")
         self.done.append(("store", task.plugin, due))
 
     def requeue(self, task: ports.Task, attempts: int, due: int) -> None:
+        self.refuse("requeue")
         self.done.append(("requeue", attempts, due))
+        self.task = self.due = None
 
     def delete_task(self, task: ports.Task) -> None:
+        self.refuse("delete_task")
         self.done.append(("delete", task.id))
         self.task = self.due = None
 
@@ -65,10 +91,11 @@ class Ports:
         return self.due
 
     def now(self) -> float:
-        return 100.0
+        return self.time
 
     def sleep(self, seconds: float) -> None:
         self.done.append(("sleep", seconds))
+        self.time += seconds
 
 
 class Plugin:
@@ -175,6 +202,136 @@ def test_a_stream_of_events_does_not_starve_a_retry(world: Ports) -> None:
     work(dispatcher)
     assert ("delete", 7) in world.done
     assert plugin.calls.count("build_started") == 3
+
+
+LOST = ports.ConnectionLostError("cut")
+LOCKED = ports.NotNowError("somebody holds a lock")
+
+
+def go_on(world: Ports, dispatcher: core.Dispatcher) -> None:
+    """Work, and let the time pass that it waits for."""
+    for _ in range(10):
+        work(dispatcher)
+        world.time += 10.0
+
+
+@pytest.mark.parametrize("refusal", [[LOCKED], [LOCKED] * 5, [LOST], [LOST, LOCKED, LOST]])
+@pytest.mark.parametrize("at", ["load", "new_task_id", "store_retry", "clear_marks"])
+def test_what_the_database_refuses_is_done_later_and_nobody_is_told_twice(
+    world: Ports, at: str, refusal: list[Exception]
+) -> None:
+    bad, good = Plugin("bad", ValueError("x")), Plugin("good")
+    dispatcher = make(world, bad, good)
+    work(dispatcher)
+    world.refused = {at: list(refusal)}
+    world.marked = [1]
+    world.arriving = [ports.Received("build_finished", "1")]
+    go_on(world, dispatcher)
+    assert bad.calls == good.calls == ["build_finished"]
+    assert sum(done[0] == "store" for done in world.done) == 1
+    assert ("clear", [1]) in world.done
+
+
+@pytest.mark.parametrize("refusal", [LOCKED, LOST])
+@pytest.mark.parametrize(("at", "error"), [("delete_task", None), ("requeue", ValueError("x"))])
+def test_a_retry_whose_task_cannot_be_written_is_not_called_again(
+    world: Ports, at: str, error: Exception | None, refusal: Exception
+) -> None:
+    plugin = Plugin("a", error)
+    dispatcher = make(world, plugin)
+    work(dispatcher)
+    world.refused = {at: [refusal] * 3}
+    world.task, world.due = ports.Task(7, "build_started", "a", "1", 1), 50
+    dispatcher.wake()
+    go_on(world, dispatcher)
+    assert plugin.calls == ["build_started"]
+    assert sum(done[0] in {"delete", "requeue"} for done in world.done) == 1
+
+
+def test_a_later_outcome_is_told_though_an_older_one_was_only_not_acknowledged(world: Ports) -> None:
+    plugin = Plugin("a")
+    dispatcher = make(world, plugin)
+    work(dispatcher)
+    world.refused = {"clear_marks": [LOST]}
+    world.marked = [1]
+    world.arriving = [ports.Received("build_finished", "1")]
+    dispatcher.turn()
+    world.status = 1
+    go_on(world, dispatcher)
+    assert plugin.calls == ["build_finished"] * 2
+
+
+def test_a_mark_that_cannot_be_cleared_holds_no_event_up(world: Ports) -> None:
+    plugin = Plugin("a")
+    dispatcher = make(world, plugin)
+    work(dispatcher)
+    world.refused = {"clear_marks": [LOCKED] * 3}
+    world.arriving = [ports.Received("build_finished", "1"), ports.Received("build_started", "1")]
+    work(dispatcher)
+    assert plugin.calls == ["build_finished", "build_started"]
+    assert ("clear", [1]) not in world.done
+    go_on(world, dispatcher)
+    assert ("clear", [1]) in world.done
+
+
+def test_events_that_have_arrived_outlive_a_refusal(world: Ports) -> None:
+    plugin = Plugin("a")
+    dispatcher = make(world, plugin)
+    work(dispatcher)
+    world.refused = {"load": [LOCKED] * 4}
+    world.arriving = [ports.Received("build_started", "1"), ports.Received("build_finished", "1")]
+    go_on(world, dispatcher)
+    assert plugin.calls == ["build_started", "build_finished"]
+
+
+def test_an_outage_is_said_once_and_then_every_minute(world: Ports, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", core.LOG.name)
+    dispatcher = make(world, Plugin("a"))
+    world.refused = {"marked_builds": [LOST] * 40}
+    work(dispatcher)
+    said = [record.event for record in caplog.records]  # type: ignore[attr-defined]  # given as extra
+    assert said == ["connection_lost", "not_yet", "not_yet", "recovered"]
+    pauses = [done[1] for done in world.done if done[0] == "sleep"]
+    assert pauses[:6] == list(core.PAUSES)
+    assert set(pauses[6:-1]) == {5.0}
+
+
+def test_live_events_and_marked_builds_take_turns(world: Ports) -> None:
+    plugin = Plugin("a")
+    world.marked = [1, 2, 3, 4]
+    dispatcher = make(world, plugin)
+    dispatcher.turn()
+    world.arriving = [ports.Received("build_started", "1")] * 2
+    work(dispatcher)
+    assert plugin.calls == ["build_finished", "build_started"] * 2 + ["build_finished"] * 2
+
+
+def test_asked_to_stop_it_still_stores_what_is_in_hand(world: Ports) -> None:
+    plugin = Plugin("a", ValueError("x"))
+    dispatcher = make(world, plugin)
+    work(dispatcher)
+    world.refused = {"store_retry": [LOCKED] * 3}
+    world.arriving = [ports.Received("build_started", "1"), ports.Received("build_started", "1")]
+    dispatcher.turn()
+    dispatcher.stop()
+    dispatcher.run()
+    assert sum(done[0] == "store" for done in world.done) == 1
+    assert plugin.calls == ["build_started"]
+
+
+def test_asked_to_stop_it_gives_up_what_the_database_never_takes(
+    world: Ports, caplog: pytest.LogCaptureFixture
+) -> None:
+    dispatcher = make(world, Plugin("a", ValueError("x")))
+    work(dispatcher)
+    world.refused = {"store_retry": [LOCKED] * 100}
+    world.arriving = [ports.Received("build_started", "1")]
+    dispatcher.turn()
+    began = world.time
+    dispatcher.stop()
+    dispatcher.run()
+    assert world.time - began <= core.STOP_WITHIN + core.PAUSES[-1]
+    assert caplog.records[-1].event == "left_undone"  # type: ignore[attr-defined]  # given as extra
 
 
 def test_the_metrics_have_hydra_notify_s_names(world: Ports, capsys: pytest.CaptureFixture[str]) -> None:
