@@ -75,6 +75,8 @@ class Deliveries:
         self.malformed = Malformed(world, findings)
         self.calls: dict[int, OpenCall] = {}
         self.surplus: list[Surplus] = []
+        self._unexplained: list[Surplus] = []
+        """Those since all was last settled."""
         self._order: dict[str, _Order] = {}
         self._gone: list[tuple[int, str]] = []
         self._commits: dict[int, list[Emission]] = {}
@@ -294,7 +296,9 @@ class Deliveries:
                 f"a retry of {self.world.event(event)} should call only the plugin that failed; {plugin}, which had not, was called too.",
                 [number],
             )
-        self.surplus.append(Surplus(number, plugin, event, self.malformed.on(event.channel)))
+        surplus = Surplus(number, plugin, event, self.malformed.on(event.channel))
+        self.surplus.append(surplus)
+        self._unexplained.append(surplus)
 
     def _wrong_arguments(
         self, number: int, plugin: str, event: channels.Event, alike: list[Emission]
@@ -428,6 +432,7 @@ class Deliveries:
         for commit, promise in self._gone:
             self.findings.exercise(promise, commit)
         self._gone.clear()
+        self._unexplained.clear()
         self.ledger.close_settled()
 
     def _judge(self, number: int, emission: Emission) -> None:
@@ -441,9 +446,25 @@ class Deliveries:
             if missed and (promise != "R-isolated" or emission.failed):
                 self._missed(promise, number, emission, missed)
         if missed:
+            self._called_otherwise(emission, missed)
             self.malformed.stopped_delivery(
                 emission.record, self.world.event(event), [emission.record, number]
             )
+
+    def _called_otherwise(self, emission: Emission, missed: list[str]) -> None:
+        """Take a call that nothing caused for the one that is missing: it was made with the arguments of no event."""
+        for plugin in missed:
+            for place, surplus in enumerate(self._unexplained):
+                if surplus.plugin == plugin and surplus.event.channel == emission.event.channel:
+                    del self._unexplained[place]
+                    self.findings.exercise("P-arguments", surplus.record)
+                    self.findings.violate(
+                        "P-arguments",
+                        f"{plugin} should be called with what the payload names, {self.world.event(emission.event)}; "
+                        f"it was called with {self.world.event(surplus.event)}.",
+                        [emission.record, surplus.record],
+                    )
+                    break
 
     def _missed(self, promise: str, number: int, emission: Emission, missed: list[str]) -> None:
         what = self.world.event(emission.event)
