@@ -132,6 +132,7 @@ def campaign_of(
         shards=of,
         dsn=options.dsn,
         schema=schema,
+        directory=state_directory or Path(),
     )
     limits = campaign.Limits(
         scenarios=scenarios,

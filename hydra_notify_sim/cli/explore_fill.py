@@ -165,7 +165,7 @@ def _head(source: Path, target: Path, options: engine.Options, count: filling.Co
     lines = [
         f"{source.name}, filled with dispatcher {options.dispatcher}, profile {options.profile}, seed {options.seed},",
         f"by hydra-notify-sim {__version__}, after {words.plural(count.tried, 'play')}.",
-        f"Again: {counter_examples.command(options, target.name)}",
+        f"Again: {counter_examples.command(options, str(target))}",
         "The last two steps say what was seen and what it broke. To keep the file as a regression test where that is a",
         "promise, delete them: what is left passes from the day on which the promise is kept.",
     ]

@@ -125,6 +125,7 @@ class Findings:
                 story,
                 promise,
                 counter_examples.Origin(by=f"a conformance run ({path.stem})"),
+                directory=self._source.directory,
                 plays=shrinking.budget(in_process=in_process),
                 interrupted=lambda ends=ends: time.monotonic() >= ends,
             )

@@ -25,11 +25,6 @@ class Stage:
         """Play a scenario and judge it."""
         return self._runner.play((GENERATED, scenario, ""))
 
-    def violated(self, scenario: Scenario) -> tuple[str, ...]:
-        """Play a scenario and return the promises that were broken; none if it could not be played."""
-        event = self.play(scenario)
-        return violated(event) if isinstance(event, events.ScenarioFinished) else ()
-
 
 def violated(event: events.ScenarioFinished) -> tuple[str, ...]:
     """Return the promises that a scenario broke, in the order of the contract."""

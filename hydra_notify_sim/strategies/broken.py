@@ -109,6 +109,7 @@ def _write(error: PromiseBroken, directory: Path) -> None:
             error.scenario,
             error.promise,
             counter_examples.Origin(by=error.by),
+            directory=directory,
             plays=shrinking.budget(in_process=in_process),
         )
     if found is None:

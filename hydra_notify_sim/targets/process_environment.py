@@ -13,6 +13,7 @@ from hydra_notify_sim.recorders import messages
 
 CONFIG_NAME = "hydra.conf"
 DATA_NAME = "data"
+TEMPORARY_NAME = "tmp"
 
 
 def make(dsn: str, socket: Path, plugins: Iterable[str], directory: Path, seed: int) -> dict[str, str]:
@@ -25,6 +26,9 @@ def make(dsn: str, socket: Path, plugins: Iterable[str], directory: Path, seed: 
     config.touch()
     data = directory / DATA_NAME
     data.mkdir(exist_ok=True)
+    # What is killed leaves its temporary files behind: hydra-notify a `pts-*` directory each time.
+    temporary = directory / TEMPORARY_NAME
+    temporary.mkdir(exist_ok=True)
     parts = {key: str(value) for key, value in conninfo.conninfo_to_dict(dsn).items() if value is not None}
     return {
         "PERL_HASH_SEED": f"{seed % 2**32:x}",
@@ -39,6 +43,7 @@ def make(dsn: str, socket: Path, plugins: Iterable[str], directory: Path, seed: 
         "HYDRA_DBI": perl_dbi(parts),
         "HYDRA_CONFIG": str(config),
         "HYDRA_DATA": str(data),
+        "TMPDIR": str(temporary),
     }
 
 

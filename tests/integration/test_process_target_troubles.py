@@ -107,6 +107,18 @@ def test_one_that_ends_once_its_recorders_have_connected(make: Make) -> None:
     }
 
 
+def test_temporary_files_of_one_that_is_killed_go_with_the_run(make: Make) -> None:
+    target = make(
+        "import tempfile; connections = connect_all(); print('made', tempfile.mkdtemp(), flush=True); signal.pause()",
+        patience=0.06,
+    )
+    start(target)
+    (made,) = [Path(line.removeprefix("made ")) for line in target.log() if line.startswith("made ")]
+    assert made.is_dir()
+    target.close()
+    assert not made.exists()
+
+
 def test_one_that_never_listens_has_not_settled_and_ignores_sigterm(
     make: Make, lives: Callable[[int], bool]
 ) -> None:

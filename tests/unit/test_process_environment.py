@@ -23,3 +23,9 @@ def test_perl_keeps_its_hashes_in_an_order_that_the_seed_gives(
 def test_what_a_person_has_set_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PERL_HASH_SEED", "5")
     assert made(tmp_path, 26)["PERL_HASH_SEED"] == "5"
+
+
+def test_temporary_files_lie_in_the_directory_of_the_run(tmp_path: Path) -> None:
+    temporary = Path(made(tmp_path, 0)["TMPDIR"])
+    assert temporary.is_dir()
+    assert temporary.is_relative_to(tmp_path)

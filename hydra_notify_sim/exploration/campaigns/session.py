@@ -72,6 +72,7 @@ class Session:
             making.scenario(plan, task.index),
             task.promise,
             counter_examples.Origin(plan.seed, task.index),
+            directory=plan.directory / counter_examples.DIRECTORY,
             plays=task.plays,
             interrupted=self._interrupted,
         )

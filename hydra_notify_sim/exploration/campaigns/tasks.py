@@ -29,6 +29,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Shard I of N plays the scenarios i with i mod N = I - 1."""
     dsn: str | None = None
     schema: Path | None = None
+    directory: Path = Path()
+    """The campaign's directory as it was named where this began, for the commands that are shown."""
     empty: bool = False
     """Generate scenarios in which next to nothing happens: what a campaign costs by itself (benchmarks)."""
 

@@ -36,7 +36,7 @@ def write(directory: Path, source: Path, bare: Scenario, tried: Tried, options: 
         f"{source.name} with: {where}.",
         f"Broken: {', '.join(tried.broken)}, by {options.dispatcher}, profile {options.profile}.",
         f"Seed {options.seed}, hydra-notify-sim {__version__}.",
-        f"Again: {counter_examples.command(options, path.name)}",
+        f"Again: {counter_examples.command(options, str(path))}",
     ]
     text = "".join(f"# {' '.join(line.split())}\n" for line in head) + to_yaml(one)
     try:

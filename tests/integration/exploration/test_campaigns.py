@@ -3,6 +3,7 @@
 import json
 import os
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -83,6 +84,19 @@ def test_a_counter_example_is_small_readable_and_replays_ten_times_of_ten(
             assert again.passed
             broken = tuple(v.promise for v in again.judgements.verdicts if v.verdict == "violated")
             assert broken == found.violated
+
+
+def test_a_counter_example_replays_by_the_command_that_stands_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    bad = "known-bad:never-clears"
+    assert main(["explore", "--scenarios", "4", "--dispatcher", bad, "--state", "found here"]) == 1
+    (file,) = Path("found here", "counter-examples").glob("B-clear-*.yaml")
+    again = next(line for line in file.read_text().splitlines() if line.startswith("# Again: "))
+    program, *arguments = shlex.split(again.removeprefix("# Again: "))
+    assert program == "hydra-notify-sim"
+    assert main(arguments) == 0
 
 
 def test_each_promise_that_is_broken_has_a_counter_example(run: Run) -> None:
