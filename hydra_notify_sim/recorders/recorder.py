@@ -1,6 +1,7 @@
 """A recorder plugin: every call of its hooks stands in the history, and it does what the scenario says."""
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -49,6 +50,9 @@ class Stage(Protocol):
 
     def spend(self, seconds: float) -> None:
         """Let time pass inside the call."""
+
+    def ours(self) -> AbstractContextManager[None]:
+        """Mark what is the harness's own work: what goes wrong in it unwinds the dispatcher, which never sees it."""
 
 
 class Calls:
@@ -119,28 +123,32 @@ class RecorderPlugin:
 
     def call(self, hook: str, arguments: dict[str, Any]) -> None:
         """Record the call, do what the scenario says, record how it ended."""
-        self._stage.reach("before_call", plugin=self.name, hook=hook)
-        number = self._calls.begin(self._life, self.name, hook, arguments)
-        self._behaviour.calls += 1
-        count = self._behaviour.calls
-        self._stage.reach("inside_call", plugin=self.name, hook=hook)
-        if self._behaviour.holds:
-            self._stage.hold(self.name)
-        if self._behaviour.takes:
-            self._stage.spend(self._behaviour.takes)
+        # Only what the plugin itself does may fail the call: a fault of ours in between is nobody's failure.
+        with self._stage.ours():
+            self._stage.reach("before_call", plugin=self.name, hook=hook)
+            number = self._calls.begin(self._life, self.name, hook, arguments)
+            self._behaviour.calls += 1
+            count = self._behaviour.calls
+            self._stage.reach("inside_call", plugin=self.name, hook=hook)
+            if self._behaviour.holds:
+                self._stage.hold(self.name)
+            if self._behaviour.takes:
+                self._stage.spend(self._behaviour.takes)
+            message = self._behaviour.raises(hook, arguments, count)
         try:
-            self._act(hook, arguments, count)
+            self._act(hook, arguments, message)
         except (KeyboardInterrupt, ports.ProcessGone):
             raise
         except BaseException as error:
-            self._calls.raised(number, failure_message(error))
-            self._stage.reach("after_call", plugin=self.name, hook=hook)
+            with self._stage.ours():
+                self._calls.raised(number, failure_message(error))
+                self._stage.reach("after_call", plugin=self.name, hook=hook)
             raise
-        self._calls.returned(number)
-        self._stage.reach("after_call", plugin=self.name, hook=hook)
+        with self._stage.ours():
+            self._calls.returned(number)
+            self._stage.reach("after_call", plugin=self.name, hook=hook)
 
-    def _act(self, hook: str, arguments: dict[str, Any], count: int) -> None:
-        message = self._behaviour.raises(hook, arguments, count)
+    def _act(self, hook: str, arguments: dict[str, Any], message: str | None) -> None:
         if message is not None:
             raise RecordedFailure(message)
         if self._behaviour.code is not None:

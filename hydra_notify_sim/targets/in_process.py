@@ -220,10 +220,8 @@ class InProcessTarget:
             if self.failure is not None:
                 raise self.failure from None
             return
-        except Exception as error:  # whatever ends a dispatcher under test is a finding, not our fault
-            if isinstance(error, errors.HydraNotifySimError):
-                raise
-            self._ended(life, error)
+        except _DispatcherRaisedError as raised:
+            self._ended(life, raised.error)
             return
         finally:
             life.driving = False
@@ -242,7 +240,7 @@ class InProcessTarget:
         while not dispatcher.stopping:
             before = life.effects, len(dispatcher.waiting) + len(dispatcher.backlog)
             told = len(self.journal.history)
-            busy = dispatcher.turn()
+            busy = _turn(dispatcher)
             if life.gone:
                 return False
             if dispatcher.up and not life.was_up and not life.unaware and not self.hindered:
@@ -319,6 +317,23 @@ class InProcessTarget:
     @property
     def _now(self) -> float:
         return self.clock.now()
+
+
+class _DispatcherRaisedError(Exception):
+    """The dispatcher under test raised, which ends it: a finding. What anything else raises is our own fault."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _turn(dispatcher: core.Dispatcher) -> bool:
+    try:
+        return dispatcher.turn()
+    except errors.HydraNotifySimError:
+        raise
+    except Exception as error:
+        raise _DispatcherRaisedError(error) from error
 
 
 class _Log(logging.Handler):

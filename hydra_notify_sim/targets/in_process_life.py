@@ -1,6 +1,7 @@
 """One life of a dispatcher in this process: its port calls and plugin calls are points at which it can be held."""
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from hydra_notify_sim import errors, history
@@ -119,15 +120,25 @@ class Life:
     def _at_point(self, act: Callable[[], None]) -> None:
         self.held += 1
         try:
-            act()
-        except Exception as error:
-            # It must not be taken for a plugin's or a port's failure: unwind, and raise it to the engine.
-            self.target.failure = error
-            raise ports.ProcessGone from error
+            with self.ours():
+                act()
         finally:
             self.held -= 1
         if self.gone:
             raise ports.ProcessGone
+
+    @contextlib.contextmanager
+    def ours(self) -> Iterator[None]:
+        """Run the harness's own code on the dispatcher's stack.
+
+        What goes wrong in it must not be taken for a plugin's, a port's or the dispatcher's failure: it unwinds the
+        dispatcher and is raised to the engine.
+        """
+        try:
+            yield
+        except Exception as error:
+            self.target.failure = error
+            raise ports.ProcessGone from error
 
     # Port calls
 
@@ -135,23 +146,26 @@ class Life:
         """Make one port call, with its points before and after."""
         if name == "receive":
             return self._receive(method)
-        if name in READS:
-            self.gone_on()
-        self._before(name, args)
+        with self.ours():
+            if name in READS:
+                self.gone_on()
+            self._before(name, args)
         if self.lose_reply:
             self.lose_reply = False
             method(*args)
-            self._wrote(name)
-            self.cut()
-            self.target.disconnected(self)
+            with self.ours():
+                self._wrote(name)
+                self.cut()
+                self.target.disconnected(self)
             raise ports.ConnectionLostError("the scenario cut the connection before the answer was seen")
         result = method(*args)
-        if name == "due_task":
-            self._retry_next = result is not None
-        elif name == "delete_task":
-            self._retry_next = False
-        self._wrote(name)
-        self._after(name, args)
+        with self.ours():
+            if name == "due_task":
+                self._retry_next = result is not None
+            elif name == "delete_task":
+                self._retry_next = False
+            self._wrote(name)
+            self._after(name, args)
         return result
 
     def _before(self, name: str, args: tuple[Any, ...]) -> None:
@@ -209,16 +223,20 @@ class Life:
         received: list[ports.Received] = []
         while len(received) < self.expected:
             batch = method(ARRIVAL_DEADLINE)
-            if not batch:
-                raise errors.EnvironmentFailedError(
-                    f"{self.expected - len(received)} notifications did not arrive at the listening connection"
-                    f" within {ARRIVAL_DEADLINE:.0f} s of their commit. Is the server overloaded or stopped?"
-                )
+            with self.ours():
+                self._has_arrived(batch, self.expected - len(received))
             received += batch
         self.expected = 0
         self.effects += 1
         self._at_point(lambda: self.target.points.step("after receive"))
         return received
+
+    def _has_arrived(self, batch: list[ports.Received], expected: int) -> None:
+        if not batch:
+            raise errors.EnvironmentFailedError(
+                f"{expected} notifications did not arrive at the listening connection"
+                f" within {ARRIVAL_DEADLINE:.0f} s of their commit. Is the server overloaded or stopped?"
+            )
 
     def committed(self, commit: history.Commit) -> None:
         """Expect what the server will now send to the listening connection."""
