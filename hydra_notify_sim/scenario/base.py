@@ -10,6 +10,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     PlainSerializer,
     ValidationInfo,
     WithJsonSchema,
@@ -81,6 +82,25 @@ class Entry(BaseModel):
         values = {name: getattr(self, name) for name in type(self).model_fields}
         return type(self).model_validate(values | changes)
 
+
+def as_text(value: Any) -> Any:
+    """Take a number or a truth value for the text that stands there, as it was written in the file."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return getattr(value, "written", str(value))
+    return value
+
+
+TEXT_SCHEMA: dict[str, Any] = {"type": ["string", "number", "boolean"]}
+
+Text = Annotated[str, BeforeValidator(as_text), WithJsonSchema(TEXT_SCHEMA)]
+"""A text; a number or a truth value without quotes is one, too."""
+
+SomeText = Annotated[
+    str, Field(min_length=1), BeforeValidator(as_text), WithJsonSchema({**TEXT_SCHEMA, "minLength": 1})
+]
+"""A text that is not empty."""
 
 NICKNAME = r"^[A-Za-z_][A-Za-z0-9_+-]*(\.[1-9][0-9]*)?$"
 """What a nickname looks like; ``many.3`` is the third of the builds that ``many`` with copies stands for."""

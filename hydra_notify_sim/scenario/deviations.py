@@ -3,16 +3,17 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from hydra_notify_sim.contract import promises
 from hydra_notify_sim.contract.deviations import Deviation
 from hydra_notify_sim.scenario import document as documents
+from hydra_notify_sim.scenario.base import as_text
 from hydra_notify_sim.scenario.document import Document, DocumentError
 from hydra_notify_sim.scenario.files import text_of
 from hydra_notify_sim.scenario.problems import Problem, ScenarioFileError, hint_for, key_text
 
-Text = Annotated[str, Field(strict=True, min_length=1, max_length=2_000)]
+Text = Annotated[str, Field(strict=True, min_length=1, max_length=2_000), BeforeValidator(as_text)]
 
 
 class Entry(BaseModel):

@@ -40,6 +40,20 @@ _IMPOSSIBLE = re.compile("[\x00\ud800-\udfff]")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
 
+class WrittenInt(int):
+    """A whole number of a file."""
+
+    written = ""
+    """How it was written, for places where a text is meant: ``007``."""
+
+
+class WrittenFloat(float):
+    """A number of a file."""
+
+    written = ""
+    """How it was written, for places where a text is meant: ``1e3``."""
+
+
 class DocumentError(Exception):
     """The text is no YAML document of the kind that a scenario is."""
 
@@ -77,11 +91,9 @@ def decode(content: bytes) -> str:
     """Return the text of a file.
 
     Raises:
-        DocumentError: too large, not UTF-8, or with characters that no text has.
+        DocumentError: not UTF-8, or with characters that no text has.
 
     """
-    if len(content) > MOST_BYTES:
-        raise DocumentError(f"the file has {len(content):,} bytes; a scenario has at most {MOST_BYTES:,}")
     if content[:2] in {b"\xff\xfe", b"\xfe\xff"}:
         raise DocumentError("the file is in UTF-16; save it as UTF-8")
     try:
@@ -216,9 +228,14 @@ def _scalar(event: Any) -> Any:
             )
         return event.value
     try:
-        return plain_value(event.value)
+        value = plain_value(event.value)
     except ValueError:
         raise DocumentError("so many digits are taken as text only in quotes", _place(event)) from None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    number = WrittenInt(value) if isinstance(value, int) else WrittenFloat(value)
+    number.written = event.value
+    return number
 
 
 def _end_of(text: str) -> Place:

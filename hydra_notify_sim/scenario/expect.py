@@ -17,11 +17,14 @@ from pydantic_core import PydanticCustomError
 from hydra_notify_sim.contract import channels
 from hydra_notify_sim.scenario.base import (
     NICKNAMES_SCHEMA,
+    TEXT_SCHEMA,
     BuildStatus,
     Entry,
     Hook,
     Nickname,
+    Text,
     as_list,
+    as_text,
     choose,
     shown,
 )
@@ -126,7 +129,7 @@ Calls = Annotated[
 class Retry(Entry):
     """A stored task for a failed call; what is None is not looked at."""
 
-    plugin: str
+    plugin: Text
     """The plugin that failed."""
     attempts: Annotated[int, Field(ge=0, le=10**6, strict=True)] | None = None
     """Failures so far."""
@@ -149,7 +152,7 @@ class Allowance(Entry):
     """Nickname of the build, or of the evaluation for the hooks ``eval_…``."""
     allowed_by: PromiseId
     """The promise that allows it."""
-    plugin: str | None = None
+    plugin: Text | None = None
     """The plugin that it was lost for, or repeated for."""
 
     @classmethod
@@ -174,6 +177,7 @@ class Allowance(Entry):
 
 
 def _pattern(value: Any) -> Any:
+    value = as_text(value)
     if not isinstance(value, str) or not value:
         raise PydanticCustomError(
             "pattern", "write a regular expression, not {shown}", {"shown": shown(value)}
@@ -204,7 +208,9 @@ class Expect(Entry):
     """What was delivered again so far and the contract allows; each must be found, there may be more."""
     violated: PromiseIds | None = None
     """For a dispatcher that is known to be bad: the promises that it has broken at the end of the run."""
-    log: Annotated[str, BeforeValidator(_pattern)] | None = None
+    log: Annotated[str, BeforeValidator(_pattern), WithJsonSchema({**TEXT_SCHEMA, "minLength": 1})] | None = (
+        None
+    )
     """A regular expression (`re.search`) that something in the dispatcher's log matches."""
 
     @model_validator(mode="after")

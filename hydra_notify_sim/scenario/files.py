@@ -180,8 +180,10 @@ def text_of(path: Path) -> str:
         elif not path.is_file():
             message = "this is not a file"
         else:
-            with path.open("rb") as stream:
-                return documents.decode(stream.read(documents.MOST_BYTES + 1))
+            size = path.stat().st_size
+            if size <= documents.MOST_BYTES:
+                return documents.decode(path.read_bytes())
+            message = f"the file has {size:,} bytes; a scenario has at most {documents.MOST_BYTES:,}"
     except OSError as error:
         message = f"cannot be read: {error.strerror}"
     except DocumentError as error:

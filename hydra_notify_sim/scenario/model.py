@@ -17,9 +17,13 @@ from pydantic_core import PydanticCustomError
 from hydra_notify_sim.contract import channels, quirks
 from hydra_notify_sim.scenario.base import (
     HOOK_SCHEMA,
+    TEXT_SCHEMA,
     BuildStatus,
     Entry,
     Nickname,
+    SomeText,
+    Text,
+    as_text,
     check_hook,
     choose,
     distinct,
@@ -43,11 +47,11 @@ MOST_NEEDS = 20_000
 class GivenBuild(Entry):
     """A build that the story can name."""
 
-    job: str | None = None
+    job: Text | None = None
     """Name of the job; None: one is made up."""
-    name: str | None = None
+    name: Text | None = None
     """Name and version of the package (``builds.nixname``); None: one is made up."""
-    system: str = "x86_64-linux"
+    system: Text = "x86_64-linux"
     """The platform that it is built on."""
     needs: NamesOrNone = ()
     """Builds that this one depends on: if one of them fails, this one fails with it."""
@@ -88,7 +92,7 @@ class Raises(Entry):
     """Only so many calls, from the first one."""
     for_: Names | None = Field(default=None, validation_alias="for", serialization_alias="for")
     """Only calls whose main build is one of these."""
-    message: Annotated[str, Field(min_length=1)] = DEFAULT_MESSAGE
+    message: SomeText = DEFAULT_MESSAGE
     """What the exception says."""
 
     @classmethod
@@ -223,10 +227,13 @@ class Scenario(Entry):
     """One story, as one file tells it."""
 
     scenario: Annotated[
-        str, BeforeValidator(_sentence), WithJsonSchema({"type": "string", "pattern": SENTENCE})
+        str,
+        BeforeValidator(_sentence),
+        BeforeValidator(as_text),
+        WithJsonSchema({**TEXT_SCHEMA, "pattern": SENTENCE}),
     ]
     """One sentence: what happens."""
-    why: Annotated[str, Field(min_length=1)]
+    why: SomeText
     """The incident or the promise behind it."""
     exercises: Annotated[PromiseIds, Field(min_length=1)]
     """The promises that the file exists for."""

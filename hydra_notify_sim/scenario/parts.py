@@ -9,10 +9,13 @@ from pydantic_core import PydanticCustomError
 from hydra_notify_sim.contract import channels, statuses
 from hydra_notify_sim.scenario.base import (
     NICKNAME_SCHEMA,
+    TEXT_SCHEMA,
     Entry,
     Nickname,
     Status,
+    Text,
     as_list,
+    as_text,
     as_written,
     at_least_one,
     distinct,
@@ -92,8 +95,9 @@ StepStatus = Annotated[
 
 
 def _failure(value: Any) -> Any:
-    if isinstance(value, bool) or (isinstance(value, str) and value):
-        return value
+    text = value if isinstance(value, bool) else as_text(value)
+    if isinstance(text, bool) or (isinstance(text, str) and text):
+        return text
     raise PydanticCustomError(
         "failure", "write true or the error's message, not {shown}", {"shown": shown(value)}
     )
@@ -103,7 +107,7 @@ Failure = Annotated[
     bool | str,
     Field(union_mode="left_to_right"),
     BeforeValidator(_failure),
-    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "string", "minLength": 1}]}),
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": ["string", "number"], "minLength": 1}]}),
 ]
 """Whether something fails, and with which message."""
 
@@ -157,7 +161,15 @@ MOST_TIMES = 100_000
 Times = Annotated[int, Field(ge=1, le=MOST_TIMES, strict=True)]
 
 
+def _payload_field(value: Any) -> Any:
+    """Take what is no plain whole number for text: ``007.50`` is a trace, and ``007`` is not the id 7."""
+    if isinstance(value, int) and not isinstance(value, bool) and as_text(value) == str(int(value)):
+        return value
+    return as_text(value)
+
+
 def _payload(value: Any) -> Any:
+    value = as_text(value)
     if isinstance(value, str):
         if "\0" in value:
             raise PydanticCustomError("payload", "PostgreSQL takes no NUL character in a payload")
@@ -173,8 +185,9 @@ def _payload(value: Any) -> Any:
         raise PydanticCustomError(
             "payload", "write a list of fields or a string, not {shown}", {"shown": shown(value)}
         )
+    value = [_payload_field(item) for item in value]
     for item in value:
-        if isinstance(item, bool) or not isinstance(item, str | int):
+        if not isinstance(item, str | int):
             raise PydanticCustomError(
                 "payload", "a field is a nickname, a number or text, not {shown}", {"shown": shown(item)}
             )
@@ -202,8 +215,8 @@ Payload = Annotated[
     WithJsonSchema(
         {
             "anyOf": [
-                {"type": "string"},
-                {"type": "array", "minItems": 1, "items": {"type": ["string", "integer"], "minLength": 1}},
+                TEXT_SCHEMA,
+                {"type": "array", "minItems": 1, "items": {**TEXT_SCHEMA, "minLength": 1}},
             ]
         }
     ),
@@ -254,7 +267,7 @@ class StepRow(Entry):
 class TaskRows(Entry):
     """Rows of taskretries: those for which all that is given is so."""
 
-    plugin: str | None = None
+    plugin: Text | None = None
     """Tasks of this plugin."""
     channel: Channel | None = None
     """Tasks for events of this channel."""
@@ -265,9 +278,9 @@ class TaskRows(Entry):
 class NewTask(Entry):
     """A row of taskretries as a person or an older version left it; nothing about it has to be valid."""
 
-    plugin: str
+    plugin: Text
     """The plugin that it is for; it may be one that is gone."""
-    channel: str
+    channel: Text
     """The channel of the event."""
     payload: Payload
     """The payload of the event, as under notify."""

@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 from typing_extensions import TypeAliasType
 
 from hydra_notify_sim.contract import statuses
-from hydra_notify_sim.scenario.base import Entry, as_list, as_written, at_least_one, shown
+from hydra_notify_sim.scenario.base import Entry, Text, as_list, as_written, at_least_one, shown
 from hydra_notify_sim.scenario.durations import Span
 from hydra_notify_sim.scenario.expect import Expect
 from hydra_notify_sim.scenario.parts import (
@@ -253,7 +253,7 @@ class Migrate(StepBase):
 class Release(StepBase):
     """The plugin that holds its call lets it return, and holds no more calls."""
 
-    release: str
+    release: Text
 
 
 class Advance(StepBase):

@@ -41,7 +41,7 @@ HOSTILE = {
     "a key that is a list": (b"[a]: 1\n", "a key is a word"),
     "a key that is nothing": (b": 1\n", "a key is a word"),
     "a huge number": (b"scenario: " + b"9" * 5000 + b"\n", "so many digits"),
-    "too large": (b"#" * 300_000, "at most 262,144"),
+    "too large": (b"#" * 300_000, "the file has 300,000 bytes; a scenario has at most 262,144"),
     "many keys": (b"".join(b"k%d: 1\n" % n for n in range(5_000)), "more"),
     "a merge": (b"<<: {a: 1}\n", "unknown key '<<'"),
     "a carriage return": (b"scenario: x\r\nwhi: y\r\n", ":2:1: whi: unknown key 'whi'. Did you mean 'why'?"),

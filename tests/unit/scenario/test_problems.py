@@ -244,7 +244,7 @@ def test_a_wrong_step_is_reported_once_where_it_stands(
 WRONG_HEADS = [
     ("[B-clear]", "[§B-cler]", "exercises[1]", "Did you mean 'B-clear'?"),
     ("[B-clear]", "§[]", "exercises", "the list is empty"),
-    ("why: a test", "why: §5", "why", "write a text here, not 5; in quotes it is a text"),
+    ("why: a test", "why: §[5]", "why", "write a text here, not a list"),
     ("why: a test", "§why:", "why", "nothing stands here"),
     ("scenario: Something happens\n", "§", "", "the key 'scenario' is missing"),
     ("scenario: Something happens", 'scenario: §"Two\\nlines"', "scenario", "say in one line what happens"),

@@ -1,12 +1,22 @@
 """Durations, points, payloads: what they mean and how they are written."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
-from hydra_notify_sim.scenario import Point, format_duration, load_text, parse_duration, payload_text
+from hydra_notify_sim.scenario import (
+    Point,
+    deviations,
+    format_duration,
+    load_text,
+    parse_duration,
+    payload_text,
+    to_yaml,
+)
 from hydra_notify_sim.scenario.durations import parse_span
 
 IDS = {"iso": 17, "many.1": 3, "many.2": 4, "many.3": 5, "e1": 8, "jobset": 2}
@@ -146,3 +156,50 @@ def test_payloads_are_sent_with_ids(
 ) -> None:
     scenario = load_text(head + "  - advance: 1s\n")
     assert payload_text(channel, payload, IDS.__getitem__, scenario.singles) == text
+
+
+TEXTS = """
+scenario: 2026
+why: true
+exercises: [B-clear]
+given:
+  builds: {iso: {job: 007.50, name: 1e3, system: 0x10}}
+  plugins: {github: {hooks: [build_finished], raises: {for: iso, message: 502}}}
+story:
+  - dispatcher: start
+  - evaluate: {fails: 404}
+  - notify: {channel: eval_started, payload: [010, jobset]}
+  - notify: {channel: eval_started, payload: [true, 1]}
+  - notify: {channel: build_started, payload: 1e3}
+  - insert: {task: {plugin: 17, channel: false, payload: 0x10}}
+  - expect: {log: 502, retries: [{plugin: 17}]}
+"""
+
+
+def test_a_number_or_a_truth_value_where_a_text_is_meant_is_that_text_as_it_was_written() -> None:
+    scenario = load_text(TEXTS)
+    assert (scenario.scenario, scenario.why) == ("2026", "true")
+    iso, github = scenario.given.builds["iso"], scenario.given.plugins["github"]
+    assert (iso.job, iso.name, iso.system) == ("007.50", "1e3", "0x10")
+    assert github.raises is not None
+    assert github.raises.message == "502"
+    evaluate, trace, fields, raw, insert, expect = (step.model_dump() for step in scenario.story[1:])
+    assert evaluate["evaluate"]["fails"] == "404"
+    assert trace["notify"]["payload"] == ["010", "jobset"]
+    assert fields["notify"]["payload"] == ["true", 1]
+    assert raw["notify"]["payload"] == "1e3"
+    task = insert["insert"]["task"]
+    assert (task["plugin"], task["channel"], task["payload"]) == ("17", "false", "0x10")
+    assert (expect["expect"]["log"], expect["expect"]["retries"][0]["plugin"]) == ("502", "17")
+
+
+def test_such_a_text_is_written_in_quotes_and_read_again() -> None:
+    scenario = load_text(TEXTS)
+    assert load_text(to_yaml(scenario)) == scenario
+
+
+def test_a_file_of_known_issues_takes_a_number_for_its_text(tmp_path: Path) -> None:
+    file = tmp_path / "known.yaml"
+    file.write_text("- {promise: B-clear, reason: 502, id: 17, scenario: 2026}\n")
+    (known,) = deviations.read(file)
+    assert (known.reason, known.id, known.scenario) == ("502", "17", "2026")
