@@ -92,4 +92,4 @@ def test_one_in_this_process_has_no_connection_that_could(play: Play, tmp_path: 
     file = tmp_path / "story.yaml"
     file.write_text(STORY.replace("  dispatcher: process\n", ""))
     event = play(file)
-    assert event.not_exercised[0].startswith("line 10: a dispatcher in this process")
+    assert event.verdict.not_exercised[0].startswith("line 10: a dispatcher in this process")
