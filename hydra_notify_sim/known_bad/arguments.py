@@ -115,6 +115,6 @@ def query(dispatcher: core.Dispatcher, sql: str, *parameters: object) -> list[tu
     store: Any = dispatcher.store
     if "_port" in vars(store):  # in process its calls are watched
         store = store._port  # noqa: SLF001 - there is no port for what only a wrong dispatcher wants to know
-    connection = store._session.querying  # noqa: SLF001 - as above
+    connection = store.session.querying
     rows: list[tuple[Any, ...]] = connection.execute(sql, parameters).fetchall()
     return rows
