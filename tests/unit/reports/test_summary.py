@@ -134,3 +134,84 @@ def test_an_unwritten_report_is_the_environments_failure(violated: events.Scenar
     total = folded(violated, OVER)
     total.unwritten = True
     assert total.exit_code == 3
+
+
+QUIRK = checks.KnownIssue("hn-stale-clear")
+ENTRY = checks.KnownIssue("baseline-1", "B-clear", "a-story")
+
+
+def sought(event: events.ScenarioFinished, found: dict[checks.KnownIssue, bool]) -> events.ScenarioFinished:
+    return replace(event, verdict=replace(event.verdict, sought=found))
+
+
+@pytest.mark.parametrize(
+    ("found", "code"),
+    [
+        (({QUIRK: True}, {QUIRK: False}), 0),
+        (({QUIRK: False}, {QUIRK: True}), 0),
+        (({QUIRK: False}, {}), 1),
+        (({QUIRK: False}, {QUIRK: False}), 1),
+        (({}, {}), 0),
+        (({ENTRY: False, QUIRK: True}, {}), 1),
+    ],
+)
+def test_a_known_issue_is_gone_only_if_no_story_finds_it(
+    held: events.ScenarioFinished, found: tuple[dict[checks.KnownIssue, bool], ...], code: int
+) -> None:
+    """Which story finds it may depend on the order of the plugins, and so on the seed; how the run ends does not."""
+    total = folded(*(sought(held, one) for one in found), OVER)
+    assert total.exit_code == code
+    assert total.ending == (summary.GONE if code else "every promise that was exercised held")
+
+
+def test_what_to_do_about_a_known_issue_that_is_gone_depends_on_where_it_was_named() -> None:
+    assert "--known file" not in summary.gone_text(QUIRK)
+    assert "Take it out of the --known file" in summary.gone_text(ENTRY)
+    assert "in a-story" in summary.gone_text(ENTRY)
+
+
+def with_verdict(
+    event: events.ScenarioFinished, *verdicts: Verdict, expected: str = ""
+) -> events.ScenarioFinished:
+    return replace(
+        event,
+        verdict=checks.StoryVerdict(Judgements(verdicts, ()), to_be_violated=frozenset({expected} - {""})),
+    )
+
+
+BROKEN = Verdict("B-live", "violated", "")
+KNOWN = Verdict("L-stop", "known", "", quirk="hn-no-sigterm")
+UNJUDGED = Verdict("R-poison", "held", "", reported=True)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "ending"),
+    [
+        ((), "every promise that was exercised held"),
+        ((KNOWN,), "1 promise known to be broken; every other promise that was exercised held"),
+        ((BROKEN,), "B-live violated, as the stories expect; every other promise that was exercised held"),
+        (
+            (UNJUDGED,),
+            "R-poison broken, which the profile does not judge; every other promise that was exercised held",
+        ),
+        (
+            (BROKEN, KNOWN),
+            "B-live violated, as the stories expect; 1 promise known to be broken; every other promise that was exercised held",
+        ),
+    ],
+)
+def test_the_closing_sentence_says_what_was_broken_all_the_same(
+    held: events.ScenarioFinished, verdicts: tuple[Verdict, ...], ending: str
+) -> None:
+    well = Verdict("B-clear", "held", "")
+    total = folded(with_verdict(held, well, *verdicts, expected="B-live" if BROKEN in verdicts else ""), OVER)
+    assert (total.exit_code, total.ending) == (0, ending)
+
+
+def test_a_run_about_promises_is_not_content_with_a_violation_that_a_story_expects(
+    held: events.ScenarioFinished,
+) -> None:
+    total = summary.Summary(required=("B-live",))
+    for event in (with_verdict(held, BROKEN, expected="B-live"), OVER):
+        total.take(event)
+    assert (total.exit_code, total.ending) == (1, "a promise or an expectation was broken")
