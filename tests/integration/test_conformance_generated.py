@@ -76,12 +76,12 @@ def test_the_same_stories_every_time_and_others_with_another_seed(tmp_path: Path
 
 
 def test_no_generated_story_asks_a_process_for_what_it_cannot_do() -> None:
-    made = generated.stories(generated.Source(40), 0, in_process=False)
-    assert len(made) == 40
+    made = generated.stories(generated.Source(generated.IN_A_PROCESS), 0, in_process=False)
+    assert len(made) == generated.IN_A_PROCESS
     text = "".join(str(story) for _, story, _ in made)
     assert "between_listen_and_scan" not in text
     assert "reply_lost=True" not in text
-    everything = generated.stories(generated.Source(200), 0, in_process=True)
+    everything = generated.stories(generated.Source(generated.IN_PROCESS), 0, in_process=True)
     assert "between_listen_and_scan" in "".join(str(story) for _, story, _ in everything)
 
 

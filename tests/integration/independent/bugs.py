@@ -14,15 +14,15 @@ import dispatcher
 import psycopg
 from dispatcher import CallFailed, Dispatcher, Event, NoSuchRow, Row
 
-BUGS: dict[str, tuple[type[Dispatcher], tuple[str, ...]]] = {}
-"""Name to the dispatcher with the bug and the promises of which one at least has to be found broken."""
+BUGS: dict[str, tuple[type[Dispatcher], str, tuple[str, ...]]] = {}
+"""Name to the dispatcher with the bug, the story that catches it, and the promises of which one at least is found broken."""
 
 
-def bug(*promises: str) -> Callable[[type[Dispatcher]], type[Dispatcher]]:
-    """Note a bug under its class's name, with what it breaks."""
+def bug(story: str, *promises: str) -> Callable[[type[Dispatcher]], type[Dispatcher]]:
+    """Note a bug under its class's name, with what catches it."""
 
     def note(made: type[Dispatcher]) -> type[Dispatcher]:
-        BUGS[made.__name__] = (made, promises)
+        BUGS[made.__name__] = (made, story, promises)
         return made
 
     return note
@@ -31,7 +31,7 @@ def bug(*promises: str) -> Callable[[type[Dispatcher]], type[Dispatcher]]:
 # Arguments that are almost right
 
 
-@bug("P-arguments")
+@bug("named-and-not-the-newest", "P-arguments", "E-no-phantom")
 class TraceAsNumber(Dispatcher):
     """A trace that looks like a number is read as one and printed again."""
 
@@ -42,7 +42,7 @@ class TraceAsNumber(Dispatcher):
             return value
 
 
-@bug("P-arguments")
+@bug("named-and-not-the-newest", "P-arguments")
 class TraceOrNothing(Dispatcher):
     """A trace ``-`` is none, as a log path is."""
 
@@ -50,7 +50,7 @@ class TraceOrNothing(Dispatcher):
         return None if value == "-" else value
 
 
-@bug("P-arguments")
+@bug("named-and-not-the-newest", "P-arguments")
 class TidyPaths(Dispatcher):
     """The log path is normalised."""
 
@@ -58,7 +58,7 @@ class TidyPaths(Dispatcher):
         return os.path.normpath(value) if name == "log" and value != "-" else super().text(name, value)
 
 
-@bug("P-arguments")
+@bug("named-and-not-the-newest", "P-arguments")
 class StrippedTexts(Dispatcher):
     """Blanks around a text are taken away."""
 
@@ -66,7 +66,7 @@ class StrippedTexts(Dispatcher):
         return super().text(name, value.strip())
 
 
-@bug("P-arguments")
+@bug("named-and-not-the-newest", "P-arguments")
 class NewestEvaluation(Dispatcher):
     """eval_added and eval_cached hand over the jobset's newest evaluation."""
 
@@ -80,7 +80,7 @@ class NewestEvaluation(Dispatcher):
         return args
 
 
-@bug("P-arguments")
+@bug("named-and-not-the-newest", "P-arguments")
 class EvaluationOfTheBuild(Dispatcher):
     """Cached builds come with the newest evaluation that they are a member of."""
 
@@ -95,7 +95,7 @@ class EvaluationOfTheBuild(Dispatcher):
         return args
 
 
-@bug("P-arguments")
+@bug("named-and-not-the-newest", "P-arguments", "E-live", "E-no-phantom")
 class LastStep(Dispatcher):
     """step_finished hands over the build's last step."""
 
@@ -104,7 +104,7 @@ class LastStep(Dispatcher):
         return self.row("SELECT * FROM buildsteps WHERE build = %s ORDER BY stepnr DESC LIMIT 1", build)
 
 
-@bug("P-arguments")
+@bug("named-and-not-the-newest", "P-arguments")
 class SortedDependents(Dispatcher):
     """Dependents are read in one query, which returns them by id."""
 
@@ -114,7 +114,7 @@ class SortedDependents(Dispatcher):
         return super().load(channel, named)
 
 
-@bug("P-arguments", "R-backoff", "E-no-phantom")
+@bug("failures-of-every-kind-around-each-loss", "B-live", "R-stored")
 class RetriesWithoutDependents(Dispatcher):
     """A task keeps the main build only."""
 
@@ -124,7 +124,7 @@ class RetriesWithoutDependents(Dispatcher):
         )
 
 
-@bug("P-arguments", "E-no-phantom")
+@bug("failures-of-every-kind-around-each-loss", "P-arguments", "E-no-phantom")
 class RetriesWithoutLog(Dispatcher):
     """A step's retry has no log path any more."""
 
@@ -137,7 +137,7 @@ class RetriesWithoutLog(Dispatcher):
 # What comes back after a lost connection
 
 
-@bug("E-once", "E-no-phantom", "C-at-most-once")
+@bug("lost-with-every-kind-of-event-in-hand", "E-once", "E-no-phantom", "C-at-most-once")
 class InHandAgain(Dispatcher):
     """The event in hand when the connection was lost is begun anew."""
 
@@ -146,7 +146,7 @@ class InHandAgain(Dispatcher):
             self.queue.appendleft(self.in_hand)
 
 
-@bug("E-once", "E-no-phantom", "C-at-most-once")
+@bug("lost-with-every-kind-of-event-in-hand", "E-once", "E-no-phantom", "C-at-most-once")
 class LastOnesAgain(Dispatcher):
     """The last five events are taken up again, to be sure."""
 
@@ -175,7 +175,7 @@ class _FromTheTables(Dispatcher):
             self.queue.append((self.channel, "\t".join(map(str, row.values()))))
 
 
-@bug("E-once", "E-no-phantom")
+@bug("all-channels-around-each-loss", "E-once", "E-no-phantom")
 class RunningAgain(_FromTheTables):
     """Builds with a step under way are told as started."""
 
@@ -183,7 +183,7 @@ class RunningAgain(_FromTheTables):
     query = "SELECT DISTINCT build FROM buildsteps WHERE busy <> 0"
 
 
-@bug("E-once", "E-no-phantom")
+@bug("all-channels-around-each-loss", "E-once", "E-no-phantom")
 class QueuedAgain(_FromTheTables):
     """Builds that nobody has begun are told as queued."""
 
@@ -191,7 +191,7 @@ class QueuedAgain(_FromTheTables):
     query = "SELECT id FROM builds b WHERE finished = 0 AND NOT EXISTS (SELECT FROM buildsteps WHERE build = b.id)"
 
 
-@bug("E-once", "E-no-phantom")
+@bug("all-channels-around-each-loss", "E-once", "E-no-phantom")
 class StepsAgain(_FromTheTables):
     """The last finished step is told once more."""
 
@@ -201,7 +201,7 @@ class StepsAgain(_FromTheTables):
     )
 
 
-@bug("E-once", "E-no-phantom")
+@bug("all-channels-around-each-loss", "E-once", "E-no-phantom")
 class EvaluationAgain(_FromTheTables):
     """The newest evaluation is told as added."""
 
@@ -209,7 +209,7 @@ class EvaluationAgain(_FromTheTables):
     query = "SELECT '1.0', jobset_id, id FROM jobsetevals ORDER BY id DESC LIMIT 1"
 
 
-@bug("E-once", "E-no-phantom")
+@bug("all-channels-around-each-loss", "E-once", "E-no-phantom")
 class FailureAgain(_FromTheTables):
     """A jobset that has an error is told as failed."""
 
@@ -217,7 +217,7 @@ class FailureAgain(_FromTheTables):
     query = "SELECT '1.0', id FROM jobsets WHERE coalesce(fetcherrormsg, '') <> '' OR coalesce(errormsg, '') <> ''"
 
 
-@bug("C-at-most-once", "E-no-phantom")
+@bug("all-channels-around-each-loss", "C-at-most-once", "E-no-phantom")
 class CachedAgain(_FromTheTables):
     """The finished builds of the newest evaluation that it did not bring are told as cached."""
 
@@ -228,7 +228,7 @@ class CachedAgain(_FromTheTables):
     )
 
 
-@bug("C-at-most-once", "E-no-phantom")
+@bug("all-channels-around-each-loss", "C-at-most-once", "E-no-phantom")
 class CachedQueuedAgain(_FromTheTables):
     """The unfinished builds of the newest evaluation that it did not bring are told as cached and queued."""
 
@@ -239,7 +239,7 @@ class CachedQueuedAgain(_FromTheTables):
     )
 
 
-@bug("E-live", "C-live", "L-reconnect")
+@bug("all-channels-around-each-loss", "E-live", "C-live", "L-reconnect")
 class OneChannelLess(Dispatcher):
     """After a lost connection it does not listen to eval_cached any more."""
 
@@ -253,7 +253,7 @@ class OneChannelLess(Dispatcher):
         return [one for one in super().channels() if not (self.again and one == "eval_cached")]
 
 
-@bug("R-backoff")
+@bug("failures-of-every-kind-around-each-loss", "R-backoff")
 class AllTasksAtOnce(Dispatcher):
     """After a lost connection every task is due."""
 
@@ -262,7 +262,7 @@ class AllTasksAtOnce(Dispatcher):
             self.run_task(task)
 
 
-@bug("R-stored", "E-live", "C-live", "B-at-least-once", "R-delete")
+@bug("failures-of-every-kind-around-each-loss", "R-stored", "E-live", "C-live", "B-at-least-once", "R-delete")
 class TasksForgotten(Dispatcher):
     """After a lost connection tasks of ephemeral events are taken for stale, and deleted."""
 
@@ -270,7 +270,7 @@ class TasksForgotten(Dispatcher):
         self.database.execute("DELETE FROM taskretries WHERE channel <> 'build_finished'")
 
 
-@bug("R-backoff", "R-stored")
+@bug("failures-of-every-kind-around-each-loss", "R-backoff", "R-stored")
 class AttemptsForgotten(Dispatcher):
     """After a lost connection attempts are counted from one again."""
 
@@ -278,7 +278,7 @@ class AttemptsForgotten(Dispatcher):
         self.database.execute("UPDATE taskretries SET attempts = 1 WHERE attempts > 1")
 
 
-@bug("R-delete", "E-once", "C-at-most-once")
+@bug("failures-of-every-kind-around-each-loss", "R-delete", "E-once", "C-at-most-once")
 class DoneTasksKept(Dispatcher):
     """Tasks that have succeeded are kept until the end, in case the connection is lost, and then run again."""
 
@@ -297,7 +297,7 @@ class DoneTasksKept(Dispatcher):
         self.done.clear()
 
 
-@bug("B-recover", "B-at-least-once")
+@bug("lost-with-every-kind-of-event-in-hand", "B-recover", "B-at-least-once")
 class NoScanAfterALoss(Dispatcher):
     """It scans at its start only."""
 
@@ -312,7 +312,7 @@ class NoScanAfterALoss(Dispatcher):
 # A SIGTERM that meets a queue
 
 
-@bug("L-stop")
+@bug("sigterm-with-a-queue", "L-stop")
 class Drains(Dispatcher):
     """SIGTERM: all that waits is done first."""
 
@@ -324,7 +324,7 @@ class Drains(Dispatcher):
         return 0
 
 
-@bug("L-stop")
+@bug("sigterm-with-a-queue", "L-stop")
 class RunsWhatIsDue(Dispatcher):
     """SIGTERM: the retries that are due are run before it ends."""
 
@@ -333,7 +333,7 @@ class RunsWhatIsDue(Dispatcher):
         return 0
 
 
-@bug("L-stop")
+@bug("sigterm-with-a-queue", "L-stop")
 class AnotherStatus(Dispatcher):
     """SIGTERM: exit status 1 if something was waiting."""
 
@@ -342,7 +342,7 @@ class AnotherStatus(Dispatcher):
         return 1 if self.queue else 0
 
 
-@bug("B-clear-after", "B-at-least-once")
+@bug("sigterm-with-a-queue", "B-clear-after", "B-at-least-once")
 class ClearsWhatWaits(Dispatcher):
     """SIGTERM: the marks of the builds that wait are cleared as if they had been told."""
 
@@ -354,7 +354,7 @@ class ClearsWhatWaits(Dispatcher):
         return 0
 
 
-@bug("L-stop", "B-at-least-once")
+@bug("sigterm-with-a-queue", "L-stop", "B-at-least-once")
 class LeavesTheOtherPlugins(Dispatcher):
     """SIGTERM: if something waits, the plugins that have not been called yet are not."""
 
@@ -368,7 +368,7 @@ class LeavesTheOtherPlugins(Dispatcher):
                 self.store(channel, plugin.name, payload)
 
 
-@bug("R-stored", "E-live", "C-live", "R-delete", "B-at-least-once")
+@bug("sigterm-with-a-queue", "R-stored", "E-live", "C-live", "R-delete", "B-at-least-once")
 class DropsDueTasks(Dispatcher):
     """SIGTERM: tasks that are due and could not be run are dropped."""
 
@@ -377,7 +377,7 @@ class DropsDueTasks(Dispatcher):
         return 0
 
 
-@bug("L-stop")
+@bug("sigterm-with-a-queue", "L-stop")
 class HangsWithAQueue(Dispatcher):
     """SIGTERM: it waits until somebody takes what waits out of its queue, which nobody does."""
 
@@ -391,7 +391,7 @@ class HangsWithAQueue(Dispatcher):
 # Slips on one channel
 
 
-@bug("E-live")
+@bug("lost-with-every-kind-of-event-in-hand", "E-live")
 class EmptyEvaluations(Dispatcher):
     """An evaluation that brought nothing new is not told as added."""
 
@@ -404,7 +404,7 @@ class EmptyEvaluations(Dispatcher):
         return found
 
 
-@bug("E-live")
+@bug("named-and-not-the-newest", "E-live")
 class StartedOnce(Dispatcher):
     """A build is told as started once, though each of its steps starts it."""
 
@@ -420,7 +420,7 @@ class StartedOnce(Dispatcher):
         super().handle(channel, payload)
 
 
-@bug("C-live")
+@bug("named-and-not-the-newest", "C-live")
 class CachedOncePerBuild(Dispatcher):
     """A cached build is told once, however many evaluations find it."""
 
@@ -437,7 +437,7 @@ class CachedOncePerBuild(Dispatcher):
         super().handle(channel, payload)
 
 
-@bug("C-live")
+@bug("odd-payloads-on-every-channel", "C-live")
 class CachedFailuresDropped(Dispatcher):
     """A cached build whose row is not there is not stored for retry."""
 
@@ -450,7 +450,7 @@ class CachedFailuresDropped(Dispatcher):
         super().store(channel, plugin, payload)
 
 
-@bug("R-backoff", "E-once", "E-no-phantom")
+@bug("failures-of-every-kind-around-each-loss", "R-backoff", "E-once", "E-no-phantom")
 class CachedRetriesCallAll(Dispatcher):
     """A retry of a cached build calls every plugin."""
 
@@ -466,7 +466,7 @@ class CachedRetriesCallAll(Dispatcher):
 
 
 if __name__ == "__main__":
-    made, _ = BUGS[sys.argv[1]]
+    made, _, _ = BUGS[sys.argv[1]]
     try:
         status = made().run()
     except psycopg.OperationalError:
