@@ -18,6 +18,7 @@ _MEMORY = Path("/dev/shm")  # noqa: S108 - a file system in memory, not a file w
 _MEMORY_NEEDED = 256 * 1024 * 1024
 _LONGEST = 60
 """Bytes of a directory's path: a socket's path must stay under about 100 (macOS: 104)."""
+_GUARD_ENDS_WITHIN = 30.0
 _YOUNG = 10.0
 """Seconds in which a directory may not be locked by its owner yet."""
 
@@ -87,7 +88,8 @@ class PrivateDirectory:
             return
         shutil.rmtree(self.path, ignore_errors=True)
         self._guard.stdin.close()
-        self._guard.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # it goes on without us
+            self._guard.wait(_GUARD_ENDS_WITHIN)
         os.close(self._lock)
 
 

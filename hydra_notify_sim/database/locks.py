@@ -1,5 +1,6 @@
 """Connections that wait for no lock for ever, and tell who kept them waiting."""
 
+import contextlib
 import time
 from collections.abc import Collection, Generator, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from hydra_notify_sim.errors import EnvironmentFailedError
 
 LOCK_SECONDS = 5.0
 """Seconds for which a lock is waited for."""
+ANSWER_SECONDS = 300.0
+"""Seconds in which the server has to answer anything."""
 _LOOK_EVERY = 0.5
 """Seconds of waiting after which it is looked who is waited for, again and again."""
 _BLOCKERS = """
@@ -60,7 +63,8 @@ class WatchfulConnection(psycopg.Connection[Any]):
     whose: str = "the harness"
     """Who waits, for the message."""
     _blockers: tuple[Blocker, ...] = ()
-    _began: float = 0.0
+    _sent: float = 0.0
+    _looked: float = 0.0
     _password: str = ""
 
     def watch(self, dsn: str, whose: str = whose) -> Self:
@@ -103,16 +107,30 @@ class WatchfulConnection(psycopg.Connection[Any]):
 
     def begin_wait(self) -> None:
         """Say that a statement was sent."""
-        self._began = time.monotonic()
+        self._sent = self._looked = time.monotonic()
         self._blockers = ()
 
     def still_waiting(self) -> None:
-        """Look who is waited for, if that has taken long and was not looked at a moment ago."""
-        if time.monotonic() - self._began < _LOOK_EVERY:
+        """Look who is waited for, if that has taken long and was not looked at a moment ago.
+
+        Raises:
+            EnvironmentFailedError: the server does not answer at all.
+
+        """
+        now = time.monotonic()
+        if now - self._sent > ANSWER_SECONDS:
+            self.pgconn.finish()
+            raise EnvironmentFailedError(
+                f"the PostgreSQL server has not answered {self.whose} for {ANSWER_SECONDS:.0f} s. Is it stopped, or overloaded?"
+            )
+        if now - self._looked < _LOOK_EVERY:
             return
-        with psycopg.connect(self._dsn, autocommit=True, connect_timeout=10) as looking:
+        with (
+            contextlib.suppress(psycopg.Error),  # the answer, or its deadline, will tell
+            psycopg.connect(self._dsn, autocommit=True, connect_timeout=10) as looking,
+        ):
             self._blockers = tuple(blockers(looking, [self.info.backend_pid])) or self._blockers
-        self._began = time.monotonic()
+        self._looked = time.monotonic()
 
     def held(self, where: str = "") -> LockHeldError:
         """Return the error for a lock that was not given up in time."""

@@ -39,6 +39,7 @@ _SETTINGS = {
     "log_min_messages": "log",
     "log_checkpoints": "off",
 }
+_INITDB_WITHIN = 300.0
 _START_WITHIN = 60.0
 _STOP_WITHIN = 10.0
 _POLL = 0.001
@@ -82,7 +83,13 @@ def initialise(binaries: Binaries, data: Path) -> None:
         data.parent,
         subprocess.PIPE,
     ) as process:
-        said, _ = process.communicate()
+        try:
+            said, _ = process.communicate(timeout=_INITDB_WITHIN)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise EnvironmentFailedError(
+                f"initdb of {binaries.directory} has not ended in {_INITDB_WITHIN:.0f} s. Is the disk of {data} full, or slow?"
+            ) from None
     if process.returncode != 0:
         raise EnvironmentFailedError(
             f"initdb of {binaries.directory} failed (exit {process.returncode}): {_tail(said)}"

@@ -95,7 +95,13 @@ class Child:
         self._dead = True
         self._signal(signal.SIGKILL)
         self._end_the_rest()
-        self._process.wait()
+        try:
+            self._process.wait(DEATH_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise errors.EnvironmentFailedError(
+                f"process {self.pid} of the dispatcher was killed {DEATH_SECONDS:.0f} s ago and has not died. Does it wait "
+                "for a disk?"
+            ) from None
         GUARD.forget_group(self.pid)
         self._reader.join(OUTPUT_SECONDS)
 

@@ -11,6 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+ENDS_WITHIN = 30.0
+"""Seconds for which the guard's end is waited for."""
 _SOURCE = """
 import os, shutil, signal, sys
 groups, directories = set(), set()
@@ -76,7 +78,8 @@ class Guard:
         if owner == os.getpid() and process.stdin is not None:
             with contextlib.suppress(OSError):
                 process.stdin.close()
-            process.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):  # it goes on without us
+                process.wait(ENDS_WITHIN)
 
 
 GUARD = Guard()

@@ -7,6 +7,7 @@ server one that goes is one that listens no more, and whoever connects next is g
 """
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 from hydra_notify_sim import errors, history
@@ -25,6 +26,10 @@ IN_THIS_PROCESS = "a dispatcher in this process would wait in the harness's own 
 """Why some faults are only had by a dispatcher that is a process."""
 TURNS_WHILE_HINDERED = 5
 """The same while its server is of no use to it: it sees that its connections are gone, and tries to connect."""
+MOST_TURNS_WHILE_HINDERED = 200
+"""Turns after which one is left alone that tells the same again and again meanwhile."""
+SETTLE_SECONDS = 300.0
+"""Real seconds after which a dispatcher that goes on and on has not settled."""
 
 
 class InProcessTarget:
@@ -234,8 +239,9 @@ class InProcessTarget:
             self._settled(life, spinning)
 
     def _take_turns(self, life: Life, most: int) -> bool:
-        """Take turns until it rests; return whether it took that many in a row that did nothing."""
-        idle_turns = 0
+        """Take turns until it rests; return whether it took that many in a row that did nothing, or never rests."""
+        idle_turns = turns = 0
+        until = time.monotonic() + SETTLE_SECONDS
         dispatcher = life.dispatcher
         while not dispatcher.stopping:
             before = life.effects, len(dispatcher.waiting) + len(dispatcher.backlog)
@@ -254,7 +260,10 @@ class InProcessTarget:
                 dispatcher.wake()
             progress = (life.effects, len(dispatcher.waiting) + len(dispatcher.backlog)) != before
             idle_turns = 0 if progress else idle_turns + 1
-            if idle_turns > most:
+            turns += 1
+            # Telling the same for ever is progress of a kind: without this bound the story would never go on.
+            never_rests = time.monotonic() > until or (self.hindered and turns > MOST_TURNS_WHILE_HINDERED)
+            if idle_turns > most or never_rests:
                 return True
         return False
 
@@ -262,7 +271,7 @@ class InProcessTarget:
         self.journal.observe()
         self._count(life)
         if spinning:
-            reason = f"{TURNS_WITHOUT_EFFECT} turns in a row did nothing, and it would not rest"
+            reason = f"it would not rest, for {SETTLE_SECONDS:.0f} s or {TURNS_WITHOUT_EFFECT} turns that did nothing"
             self._record(history.NotSettled(t=self._now, reason=reason, busy=True))
         elif not life.was_up:
             self._record(history.NotSettled(t=self._now, reason="it is idle and not up"))

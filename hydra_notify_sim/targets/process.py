@@ -46,6 +46,10 @@ START_DEADLINE = 30.0
 """Seconds from the start of the process until its recorders have said hello."""
 STOP_DEADLINE = 15.0
 """Seconds without a call in which it must have ended after SIGTERM (L-stop)."""
+STOP_MOST_SECONDS = 300.0
+"""The same though calls keep coming."""
+HINDERED_MOST_SECONDS = 5.0
+"""Seconds after which a dispatcher is left alone that tells the same again and again meanwhile."""
 HINDERED_SECONDS = 0.2
 """Seconds without a call after which a dispatcher whose server is of no use to it is left alone."""
 TICK = 0.02
@@ -318,9 +322,12 @@ class ProcessTarget:
             Settling(self, life).settle(kick=kick)
 
     def _serve_while_hindered(self, life: Life) -> None:
-        """Handle the calls that come, until none has come for a moment."""
-        quiet_since = time.monotonic()
-        while time.monotonic() - quiet_since < HINDERED_SECONDS * self.patience:
+        """Handle the calls that come, until none has come for a moment, or it goes on and on."""
+        quiet_since = began = time.monotonic()
+        while (
+            time.monotonic() - quiet_since < HINDERED_SECONDS * self.patience
+            and time.monotonic() - began < HINDERED_MOST_SECONDS * self.patience
+        ):
             if self._serve(life, TICK):
                 quiet_since = time.monotonic()
 
@@ -476,12 +483,16 @@ class ProcessTarget:
 
     def _await_end(self, life: Life) -> None:
         life.ending = True
-        quiet_since = time.monotonic()
+        quiet_since = began = time.monotonic()
         in_time = True
         while not life.child.exited:
             if self._serve(life, TICK):
                 quiet_since = time.monotonic()
-            elif time.monotonic() - quiet_since > STOP_DEADLINE * self.patience:
+            now = time.monotonic()
+            if (
+                now - quiet_since > STOP_DEADLINE * self.patience
+                or now - began > STOP_MOST_SECONDS * self.patience
+            ):
                 in_time = False
                 break
         self._kill(life)

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from hydra_notify_sim import checks, engine, history
+from hydra_notify_sim.contract import channels
 from hydra_notify_sim.dispatcher import core, postgres
 from hydra_notify_sim.engine import events
 from hydra_notify_sim.engine.environment import Environment
 from hydra_notify_sim.engine.play import StoryError
 from hydra_notify_sim.engine.run import Runner
 from hydra_notify_sim.scenario import load_text
-from hydra_notify_sim.targets import registry
+from hydra_notify_sim.targets import in_process, registry
 
 Tell = Callable[..., events.ScenarioFinished]
 
@@ -373,3 +374,23 @@ def test_settings_reach_the_sessions_that_begin_after_them(
   - connection: lost
 """)
     assert seen == ["5s", "2s", "5s"]
+
+
+@pytest.mark.parametrize("fault", ["", "  - postgres: read_only\n"])
+def test_a_dispatcher_that_tells_the_same_for_ever_ends_no_later_than_the_bound(
+    tell: Tell, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    turned = core.Dispatcher.turn
+
+    def turn(dispatcher: core.Dispatcher, patience: float = 0.0) -> bool:
+        busy = turned(dispatcher, patience)
+        for build in dispatcher.store.marked_builds() if dispatcher.up else ():
+            dispatcher.deliver(channels.BuildFinished(build), str(build))
+            busy = True
+        return busy
+
+    monkeypatch.setattr(core.Dispatcher, "turn", turn)
+    monkeypatch.setattr(core.Dispatcher, "acknowledge", lambda *_: None)
+    monkeypatch.setattr(in_process, "SETTLE_SECONDS", 0.2)
+    finished = tell(f"  - dispatcher: start\n{fault}  - mark_only: iso\n")
+    assert any(isinstance(record, history.NotSettled) and record.busy for record in finished.history)

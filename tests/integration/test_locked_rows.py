@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from hydra_notify_sim.contract import channels
-from hydra_notify_sim.database import Database
+from hydra_notify_sim.database import Database, locks
 from hydra_notify_sim.database.locks import LockHeldError
 from hydra_notify_sim.dispatcher import core
 from hydra_notify_sim.engine import events
+from hydra_notify_sim.errors import EnvironmentFailedError
 
 Play = Callable[..., events.ScenarioFinished]
 
@@ -71,6 +72,16 @@ def test_a_statement_of_ours_says_who_it_waited_for(database: Database) -> None:
         ) as caught:
             ours.execute("SELECT FROM builds")
         assert "LOCK TABLE builds IN ACCESS EXCLUSIVE MODE" in str(caught.value)
+
+
+def test_a_server_that_does_not_answer_is_not_waited_for_for_ever(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "ANSWER_SECONDS", 0.3)
+    with database.connect_own("test") as ours:
+        with pytest.raises(EnvironmentFailedError, match="has not answered the harness"):
+            ours.execute("SELECT pg_sleep(60)")
+        assert ours.closed
 
 
 KEEPS_A_ROW = """
