@@ -56,7 +56,12 @@ class Recorder:
             self._connect()
         self._calls += 1
         message = {"call": self._calls, "hook": hook, "args": arguments}
-        self._socket.sendall(json.dumps(message, default=_plain).encode() + b"\n")
+        try:
+            line = json.dumps(message, default=_plain)
+        except (TypeError, ValueError, RecursionError) as error:
+            # A failed hook would be the dispatcher's to store; this is no failure of a plugin, and the harness shall know it.
+            line = json.dumps({"error": f"the arguments of {hook} cannot be written as JSON: {error}"})
+        self._socket.sendall(line.encode() + b"\n")
         answer = self._receive()
         if answer.get("do") != "return":
             raise RecorderFailure(answer.get("message") or answer.get("error") or "the harness is gone")

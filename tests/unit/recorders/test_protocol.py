@@ -234,3 +234,13 @@ def test_recorders_can_be_loaded_like_any_plugin(exchange: Exchange, monkeypatch
     assert (loaded.name, loaded.hooks) == ("alpha", {"build_finished", "eval_failed"})
     with pytest.raises(plugins.PluginError, match="has no 'beta'"):
         plugins.load("hydra_notify_sim.recorders.python_plugin:beta")
+
+
+def test_arguments_that_cannot_be_written_are_told_to_the_harness_and_are_no_failed_call(
+    exchange: Exchange, connect: Connect
+) -> None:
+    recorder = connect()
+    work = InThread(lambda: recorder.build_finished({("a", "key"): 1}, []))
+    with pytest.raises(ProtocolError, match="the arguments of build_finished cannot be written as JSON"):
+        taken(exchange)
+    work.join()
