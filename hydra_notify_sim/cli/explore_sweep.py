@@ -3,7 +3,7 @@
 import json
 import shlex
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,13 @@ from typing import Any
 import click
 from rich.table import Table
 
-from hydra_notify_sim import __version__, errors, scenario
+from hydra_notify_sim import __version__, engine, errors, scenario
 from hydra_notify_sim.cli import ending, running, selection
+from hydra_notify_sim.engine import claims
 from hydra_notify_sim.exploration import sweeps
 from hydra_notify_sim.exploration.sweeps import counter_example
 from hydra_notify_sim.reports import screen, words
+from hydra_notify_sim.targets import registry
 
 OWN = {"kind": "--sweep", "twice": "--twice", "bound": "--bound", "keep": "--counter-examples"}
 MOST_WRITTEN = 10
@@ -69,6 +71,7 @@ def run(shared: dict[str, Any], *, kind: str | None, twice: bool, bound: int, ke
     if not shared["paths"]:
         raise errors.UsageError("name scenarios to be swept: files, or directories of them")
     chosen, left_out = _choose(shared["paths"], shared["expression"])
+    chosen, not_claimed = _claimed(chosen, shared["options"])
     if not chosen:
         ending.say("No scenario is left that could be swept.")
     settings = sweeps.Settings(
@@ -77,9 +80,8 @@ def run(shared: dict[str, Any], *, kind: str | None, twice: bool, bound: int, ke
         workers=shared["workers"],
         options=shared["options"],
     )
-    sheet = Sheet(
-        chosen, left_out, settings, keep, screen.Screen(running.terminal_stream(shared["json_name"]))
-    )
+    out = screen.Screen(running.terminal_stream(shared["json_name"]))
+    sheet = Sheet(chosen, settings, left_out=left_out, not_claimed=not_claimed, keep=keep, out=out)
     sheet.take(sweeps.sweep(chosen, settings) if chosen else iter(()))
     sheet.show()
     if shared["json_name"]:
@@ -100,19 +102,37 @@ def _choose(paths: Sequence[Path], expression: str | None) -> tuple[list[Named],
     )
 
 
+def _claimed(chosen: Sequence[Named], options: engine.Options) -> tuple[list[Named], dict[str, str]]:
+    """Return the scenarios that the dispatcher claims, and the others by name with the reason."""
+    reads = options.reads or registry.choose(options.dispatcher).reads
+    claimed: list[Named] = []
+    others: dict[str, str] = {}
+    for path, one in chosen:
+        try:
+            claims.as_read(one, reads)
+        except claims.NotClaimedError as error:
+            others[path.stem] = str(error)
+        else:
+            claimed.append((path, one))
+    return claimed, others
+
+
 class Sheet:
     """What a sweep found so far, and how it is told."""
 
     def __init__(
         self,
         scenarios: Sequence[Named],
-        left_out: Sequence[str],
         settings: sweeps.Settings,
+        *,
+        left_out: Sequence[str],
+        not_claimed: Mapping[str, str],
         keep: Path,
         out: screen.Screen,
     ) -> None:
         self.scenarios = scenarios
         self.left_out = left_out
+        self.not_claimed = not_claimed
         self.settings = settings
         self.keep = keep
         self.screen = out
@@ -215,6 +235,8 @@ class Sheet:
         self._show_failures()
         if self.left_out:
             self._say(f"Not swept, for they need a process: {', '.join(self.left_out)}.")
+        for name, reason in self.not_claimed.items():
+            self._say(f"Not claimed: {name}: {reason}.")
         if self.interrupted:
             self._say("Interrupted: the rest was not tried.")
         self._say(f"{self.seconds:.1f} s, {self.settings.workers} at a time.")
@@ -256,6 +278,7 @@ class Sheet:
             "covered": self.covered(),
             "scenarios": [self.scenarios[number][0].stem for number in sorted(found.scenarios)],
             "not_swept": list(self.left_out),
+            "not_claimed": dict(self.not_claimed),
             "tried": found.tried,
             "played": found.played,
             "pruned": found.pruned,

@@ -11,9 +11,11 @@ from hydra_notify_sim import history
 from hydra_notify_sim.cli import main
 from hydra_notify_sim.contract import promises
 from hydra_notify_sim.engine import claims, events
-from hydra_notify_sim.engine.run import Loaded
+from hydra_notify_sim.engine.environment import Environment
+from hydra_notify_sim.engine.run import Loaded, Options, Runner
 from hydra_notify_sim.known_good import KNOWN_GOOD
 from hydra_notify_sim.scenario import shipped
+from hydra_notify_sim.targets import registry
 
 IDS = {promise.id for promise in promises.PROMISES}
 STORIES = [loaded for loaded in shipped.load() if loaded[1].given.dispatcher != "process"]
@@ -122,3 +124,58 @@ def test_a_process_that_reads_the_newer_payloads_alone_is_told_in_them(play: Pla
     ]
     assert added
     assert all(record.args["error_changed"] == 0 for record in added)
+
+
+def test_a_sweep_leaves_out_what_is_not_claimed_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    (path,) = [path for path, _, _ in STORIES if path.stem == "payloads-of-september"]
+    arguments = [
+        "explore",
+        str(path),
+        "--sweep",
+        "crash",
+        "--dispatcher",
+        "known-good:reads-payloads-of-2026-08",
+    ]
+    assert main(arguments) == 4
+    reason = "the dispatcher reads payloads 2026-08; the story is of 2026-09"
+    assert f"Not claimed: payloads-of-september: {reason}." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "name", ["clears-marks-one-by-one", "keeps-marks-of-failures", "retries-before-events"]
+)
+def test_no_crash_of_a_sweep_calls_one_wrong(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = [
+        str(path) for path, _, _ in STORIES if path.stem in {"a-502-is-retried", "deploy-between-two-plugins"}
+    ]
+    assert main(["explore", *paths, "--sweep", "crash", "--dispatcher", f"known-good:{name}"]) == 0
+    assert "0 broke a promise" in capsys.readouterr().out
+
+
+AS_A_PROCESS = {
+    "the-connection-is-lost-and-comes-back",
+    "busy-when-the-next-one-comes",
+    "a-retry-comes-by-itself",
+    "a-502-is-retried",
+    "sigterm-while-a-plugin-works",
+    "failed-restarted-green-three-times",
+    "a-retry-that-meets-a-restarted-build",
+    "payloads-of-september",
+}
+"""Stories that ask of a process what only a process has: signals, sockets, real time; and for its freedoms."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", KNOWN_GOOD)
+def test_as_a_process_it_is_called_wrong_no_more(name: str, environment: Environment) -> None:
+    dispatcher = f"known-good-process:{name}"
+    runner = Runner(environment, registry.choose(dispatcher), Options(dispatcher=dispatcher))
+    stories = [loaded for loaded in shipped.load() if loaded[0].stem in AS_A_PROCESS]
+    assert len(stories) == len(AS_A_PROCESS)
+    for loaded in stories:
+        event = runner.play(loaded)
+        if isinstance(event, events.ScenarioNotClaimed):
+            assert KNOWN_GOOD[name].payloads == ("2026-08",)
+            continue
+        assert isinstance(event, events.ScenarioFinished), event
+        assert (event.passed, wrong(event)) == (True, []), loaded[0].stem
