@@ -131,7 +131,7 @@ def test_what_is_known_is_no_find_and_the_rest_is(run: Run, tmp_path: Path, play
     assert result.found
     for found in result.found:
         story = tmp_path / "counter-examples" / f"{found.name}.yaml"
-        assert f"--known {file} {found.name}.yaml" in story.read_text()
+        assert f"--known {file} counter-examples/{found.name}.yaml" in story.read_text()
         assert play(story, dispatcher=BAD, known=known).passed
     everything = tuple(Deviation("all", promise.id, "a test") for promise in PROMISES)
     assert run(12, tmp_path / "all", seed=1, dispatcher=BAD, known=everything).exit_code == 0
