@@ -103,7 +103,7 @@ def connect_own(dsn: str, name: str, application_name: str) -> WatchfulConnectio
 
 def _opened(cls: type[_C], dsn: str, name: str, application_name: str) -> _C:
     try:
-        if "connect_timeout" not in conninfo.conninfo_to_dict(dsn):
+        if "connect_timeout" not in check_dsn(dsn):
             dsn = conninfo.make_conninfo(dsn, connect_timeout=_WITHIN)
         return cls.connect(dsn, autocommit=True, application_name=application_name)
     except psycopg.Error as error:

@@ -5,9 +5,11 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -217,3 +219,55 @@ def test_a_port_in_use_is_a_wrong_port(database: Database, environment: dict[str
         )
     assert done.returncode == 2
     assert "cannot be served on port" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["dispatch", "--plugin", "prints:Prints"],
+        ["dispatch", "--check", "--plugin", "prints:Prints"],
+        ["capture"],
+        ["doctor"],
+        ["replay", "scenarios/nobody-is-interested.yaml"],
+        ["db"],
+    ],
+)
+def test_no_piece_of_a_password_that_is_not_encoded_is_printed(
+    environment: dict[str, str], command: list[str]
+) -> None:
+    name, *options = command
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "hydra_notify_sim", name),
+            *("--dsn", "postgresql://hydra:hun@ter:2/9@db.invalid/hydra", *options),
+        ],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    for piece in ("hun", "ter:", "2/9", "db.invalid"):
+        assert piece not in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_systemd_is_told_that_it_listens_and_lives(start: Any, rows: Any) -> None:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
+    ):
+        manager.bind(f"{directory}/notify")
+        manager.settimeout(60.0)
+        running = start(NOTIFY_SOCKET=f"{directory}/notify", WATCHDOG_USEC="200000")
+        told = [manager.recv(1000)]
+        while len(told) < 4:
+            told.append(manager.recv(1000))
+        running.terminate()
+        assert running.ends() == 0
+        while told[-1] != b"STOPPING=1":
+            told.append(manager.recv(1000))
+    assert told[0] == b"READY=1\nSTATUS=Listening"
+    assert set(told[1:-1]) == {b"WATCHDOG=1"}
+    assert all("event=" in line for line in running.logged)

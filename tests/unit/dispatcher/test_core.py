@@ -334,6 +334,18 @@ def test_asked_to_stop_it_gives_up_what_the_database_never_takes(
     assert caplog.records[-1].event == "left_undone"  # type: ignore[attr-defined]  # given as extra
 
 
+def test_the_metrics_can_be_written_whatever_a_stored_task_is_called(
+    world: Ports, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dispatcher = make(world, Plugin("a"))
+    work(dispatcher)
+    world.task, world.due = ports.Task(7, "build_\udcff", "gone\udcff", "1", 1), 50
+    dispatcher.wake()
+    work(dispatcher)
+    dispatcher.metrics.dump()
+    assert 'plugin="gone\\\\udcff"' in capsys.readouterr().err
+
+
 def test_the_metrics_have_hydra_notify_s_names(world: Ports, capsys: pytest.CaptureFixture[str]) -> None:
     world.arriving = [
         ports.Received("build_started", "1"),
