@@ -20,7 +20,7 @@ class Environment:
 
     def __init__(self, prepared: database.Database) -> None:
         self.database = prepared
-        self._patience = 1.0
+        self.patience = 1.0
         self._settings: dict[str, str] = {}
         """What a story has set for the database."""
         self._era = 0
@@ -38,11 +38,11 @@ class Environment:
 
     def be_patient(self, patience: float) -> None:
         """Multiply with this how long a lock is waited for."""
-        self._patience = patience
+        self.patience = patience
         self._with_patience(self.connection)
 
     def _with_patience(self, connection: locks.WatchfulConnection) -> locks.WatchfulConnection:
-        seconds = locks.LOCK_SECONDS * self._patience
+        seconds = locks.LOCK_SECONDS * self.patience
         return connection if connection.seconds == seconds else connection.be_patient(seconds)
 
     def clean(self) -> None:
@@ -164,6 +164,14 @@ class Environment:
         """Give the row back."""
         if self._somebody is not None:
             self._somebody.execute("ROLLBACK")
+
+    def is_marked(self, build: int) -> bool:
+        """Tell whether a finished build carries a mark."""
+        found = self.connection.execute(
+            "SELECT FROM builds WHERE id = %s AND finished = 1 AND notificationpendingsince IS NOT NULL",
+            [build],
+        )
+        return found.fetchone() is not None
 
     def migrate(self, change: sql.Composable) -> None:
         """Change the table ``builds``; `mend` makes all tables anew.

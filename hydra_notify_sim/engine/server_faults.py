@@ -1,5 +1,7 @@
 """Does to the server and its database what a story says, and mends it when the story is over."""
 
+import time
+
 from psycopg import sql
 
 from hydra_notify_sim import history
@@ -10,6 +12,8 @@ from hydra_notify_sim.scenario.server import DatabaseSettings, Migration
 from hydra_notify_sim.targets.in_process import IN_THIS_PROCESS
 from hydra_notify_sim.targets.target import READ_ONLY, ROW_LOCKED, SILENT, Target
 
+TRIED_AGAIN_WITHIN = 10.0
+"""Real seconds in which a dispatcher tries again to clear a mark that it could not clear while its row was locked."""
 NOT_OURS = "a server that is not ours is never stopped, restarted or given other settings"
 
 
@@ -22,6 +26,8 @@ class ServerFaults:
         self._actors = actors
         self.locked_until: float | None = None
         """When the row is given back that somebody keeps locked, on the story's clock."""
+        self._locked = 0
+        """Id of the build whose row was locked last."""
         self._read_only = False
 
     @property
@@ -89,17 +95,30 @@ class ServerFaults:
 
     def lock(self, nickname: str, seconds: float) -> None:
         """Lock a build's row; raises LockHeldError if somebody has it locked."""
-        self._environment.lock(self._actors.ids[nickname])
+        self._locked = self._actors.ids[nickname]
+        self._environment.lock(self._locked)
         self.locked_until = self._target.journal.now + seconds
         self._target.hindered = ROW_LOCKED
         self._record("row locked", f"{nickname}, for {format_duration(seconds)}")
 
     def unlock(self) -> None:
-        """Give the row back."""
+        """Give the row back, and let a dispatcher that was refused it try once more."""
         self.locked_until = None
         self._environment.unlock()
-        self._target.hindered = ""
         self._record("row released")
+        self._await_acknowledgement()
+        self._target.hindered = ""
+
+    def _await_acknowledgement(self) -> None:
+        """Wait until the mark of the row is cleared, if it is: nothing tells from outside that it will be tried again."""
+        until = time.monotonic() + TRIED_AGAIN_WITHIN * self._environment.patience
+        while (
+            self._target.alive
+            and not self._target.inside
+            and self._environment.is_marked(self._locked)
+            and time.monotonic() < until
+        ):
+            self._target.settle()
 
     def migrate(self, change: Migration) -> None:
         """Change the table builds; raises LockHeldError if somebody keeps it, or a row of it, locked."""

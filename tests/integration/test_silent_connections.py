@@ -83,6 +83,13 @@ def test_one_that_notices_goes_on(play_silence: Play) -> None:
 
 
 @pytest.mark.slow
+def test_the_reference_notices_by_its_heartbeat(play: Play, tmp_path: Path) -> None:
+    file = tmp_path / "story.yaml"
+    file.write_text(STORY)
+    assert play(file).passed
+
+
+@pytest.mark.slow
 def test_one_that_never_notices_is_found(play_silence: Play) -> None:
     event = play_silence(NeverNotices, patience=0.2)
     assert "L-reconnect" in {v.promise for v in event.judgements.verdicts if v.verdict == "violated"}
