@@ -38,7 +38,7 @@ class KeepsItsQueue(core.Dispatcher):
 
     def forget(self) -> None:
         """Forget the marks alone: the next scan finds them again."""
-        received = [item for item in self.waiting if isinstance(item, ports.Received)]
+        received = list(self.waiting)
         super().forget()
         self.waiting.extend(received)
 

@@ -52,5 +52,9 @@ class RefusesLeadingZeros(core.Dispatcher):
             event = channels.parse(item.channel, item.payload, self.payloads)
         except channels.MalformedPayloadError:
             return False
-        # All that is read and written anew otherwise: a trace is text, and may well look like 007.5.
-        return channels.format_payload(event, self.payloads) != item.payload
+        # Field by field as it is written anew: a trace is text, and may well look like 007.5.
+        anew = channels.format_payload(event, self.payloads).split("\t")
+        return any(
+            given.startswith("0") and given != one
+            for given, one in zip(item.payload.split("\t"), anew, strict=True)
+        )
