@@ -34,8 +34,6 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "eval_added": ("trace", "jobset", "evaluation"),
     "eval_cached": ("trace", "jobset", "evaluation"),
 }
-ONE_MORE = frozenset({"eval_failed", "eval_added"})
-"""Channels that end with ``error_changed`` in payloads 2026-09."""
 TEXTS = frozenset({"trace", "log"})
 LAST_ATTEMPT = 102
 TURN = 0.02
@@ -66,7 +64,8 @@ class Recorder:
         connection = socket.socket(socket.AF_UNIX)
         connection.connect(os.environ["HYDRA_NOTIFY_SIM_SOCKET"])
         self.stream = connection.makefile("rw", encoding="utf-8")
-        self.hooks = self.ask({"hello": 1, "plugin": self.name, "pid": os.getpid()})["hooks"]
+        hello = {"hello": 1, "plugin": self.name, "pid": os.getpid(), "payloads": ["2026-08"]}
+        self.hooks = self.ask(hello)["hooks"]
 
     def ask(self, message: Row) -> Row:
         """Send one message and return the answer."""
@@ -118,7 +117,10 @@ class Dispatcher:
 
     def connect(self) -> None:
         """Open both connections and listen."""
-        self.database = psycopg.connect(self.dsn, autocommit=True, row_factory=dict_row)
+        # No prepared statements: a column that is added while it runs would invalidate them.
+        self.database = psycopg.connect(
+            self.dsn, autocommit=True, row_factory=dict_row, prepare_threshold=None
+        )
         self.heard = psycopg.connect(self.dsn, autocommit=True)
         for channel in self.channels():
             self.heard.execute(f"LISTEN {channel}")
@@ -209,10 +211,8 @@ class Dispatcher:
         }
         if channel == "build_finished":
             found["dependents"] = [self.number(value) for value in more]
-        elif more and (channel not in ONE_MORE or more not in (["0"], ["1"])):
-            raise Malformed(payload)
         elif more:
-            found["error_changed"] = int(more[0])
+            raise Malformed(payload)
         return found
 
     def text(self, name: str, value: str) -> str | None:
@@ -243,8 +243,6 @@ class Dispatcher:
         args = {"trace_id": named["trace"], "jobset": self.jobset(named["jobset"])}
         if "evaluation" in named:
             args["evaluation"] = self.evaluation(named["evaluation"])
-        if "error_changed" in named:
-            args["error_changed"] = named["error_changed"]
         return args
 
     def interested(self, channel: str) -> list[Recorder]:
