@@ -19,6 +19,8 @@ STOP_SECONDS = 5.0
 """Seconds after being asked to stop in which a statement may still end by itself."""
 CANCEL_SECONDS = 3.0
 """Seconds in which a statement that was cancelled must end; after that the connection is given up."""
+_HURRIED = 2
+"""Seconds to connect to one host once the dispatcher was asked to stop, and has something to store."""
 _SLICE = 0.5
 """Seconds between two looks at whether to stop."""
 
@@ -45,6 +47,11 @@ class Patience:
     def stop(self) -> None:
         """Take in that the dispatcher was asked to stop; a signal handler may call it."""
         self._stop_by = time.monotonic() + STOP_SECONDS
+
+    @property
+    def ending(self) -> bool:
+        """Whether the dispatcher was asked to stop."""
+        return self._stop_by is not None
 
     @contextlib.contextmanager
     def within(self, seconds: float) -> Iterator[None]:
@@ -78,9 +85,9 @@ class PatientConnection(psycopg.Connection[Any]):
         del interval, timeout
         begun = time.monotonic()
         try:
-            ready = next(gen)
+            wanted = next(gen)
             for left in self._seconds_left(begun):
-                ready = gen.send(self._poll(ready, min(_SLICE, left)))
+                wanted = gen.send(self._poll(wanted, min(_SLICE, left)))
         except StopIteration as done:
             return done.value
         self.pgconn.finish()
@@ -132,10 +139,14 @@ def connector(dsn: str, patience: Patience | None = None) -> Callable[[str], psy
     """Return what opens an autocommit connection under an application name."""
     patience = patience or Patience()
     complete = parameters(dsn)
+    hurried = conninfo.make_conninfo(complete, connect_timeout=_HURRIED)
 
     def connect(application_name: str) -> psycopg.Connection[Any]:
         connection = PatientConnection.connect(
-            complete, autocommit=True, application_name=application_name, client_encoding="UTF8"
+            hurried if patience.ending else complete,
+            autocommit=True,
+            application_name=application_name,
+            client_encoding="UTF8",
         )
         connection.patience = patience
         try:

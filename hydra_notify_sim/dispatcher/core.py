@@ -38,6 +38,8 @@ class Recovered:
 
 
 Work = ports.Received | Recovered | ports.Task
+Outcome = tuple[int | None, int | None, int | None]
+"""Status, start and stop of a finished build."""
 
 
 class Dispatcher:
@@ -73,10 +75,10 @@ class Dispatcher:
         """What the steps of the work in hand returned."""
         self._steps_taken: Counter[Hashable] = Counter()
         """The same steps, as far as the present attempt has come."""
-        self._told: dict[int, rows.Build] = {}
-        """Outcomes that every interested plugin was shown, and that a mark may still stand for."""
+        self._told: dict[int, Outcome] = {}
+        """Build to the outcome that every interested plugin was shown, and that a mark may still stand for."""
         self._uncleared: dict[int, rows.Build] = {}
-        """Those of them whose mark could not be cleared yet."""
+        """Builds as they were shown whose mark could not be cleared yet."""
         self._live_is_next = False
         self._attempts = 0
         """Attempts in a row that the database refused."""
@@ -227,7 +229,7 @@ class Dispatcher:
         recovering = self.backlog or isinstance(self.in_hand, Recovered)
         if not self.up and not recovering:
             self.up = True
-            self._told = dict(self._uncleared)
+            self._told = {id_: outcome(build) for id_, build in self._uncleared.items()}
 
     # The work in hand, and what of it is done
 
@@ -282,15 +284,14 @@ class Dispatcher:
 
     def recover(self, found: Recovered) -> None:
         """Announce a build that the scan found, unless this process has shown that outcome and only its mark was left."""
-        shown = self._told.get(found.build)
         event = channels.BuildFinished(found.build)
-        if shown is not None:
+        if found.build in self._told:
             try:
                 build = self.once("look", self.load, event).builds[0]
             except ports.MissingRowError:
                 return
-            if build.finished and outcome(build) == outcome(shown):
-                self._clear([shown])
+            if build.finished and outcome(build) == self._told[found.build]:
+                self._clear([build])
                 return
         self.deliver(event, str(found.build))
 
@@ -337,6 +338,14 @@ class Dispatcher:
         self.metrics.plugin_execution(channel, plugin.name)
         arguments = loaded.arguments_of_its_own()
         self.at_work = plugin.name, channel
+        if self.stopping:
+            _say(
+                logging.INFO,
+                "stopping",
+                "stopping as soon as %s of plugin %s has returned",
+                channel,
+                plugin.name,
+            )
         try:
             with self.metrics.plugin_runtime(channel, plugin.name):
                 plugin.call(channel, arguments)
@@ -386,7 +395,7 @@ class Dispatcher:
     def _clear(self, builds: list[rows.Build]) -> None:
         """Clear marks; one that cannot be cleared now, for its row is locked, holds no other event up."""
         for build in builds:
-            self._told[build.id] = build
+            self._told[build.id] = outcome(build)
         try:
             self.store.clear_marks(builds)
         except ports.NotNowError as refused:
@@ -543,7 +552,7 @@ def is_unfinished(loaded: ports.Loaded) -> bool:
     return bool(loaded.builds) and not loaded.builds[0].finished
 
 
-def outcome(build: rows.Build) -> tuple[int | None, int | None, int | None]:
+def outcome(build: rows.Build) -> Outcome:
     """Return what an outcome is known by (docs/reference/contract.md, *Words*)."""
     return build.buildstatus, build.starttime, build.stoptime
 
