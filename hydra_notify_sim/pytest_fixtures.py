@@ -22,7 +22,7 @@ from hydra_notify_sim.testing.session import Session, Settings
 WIDTH = 110
 """Characters of a line of a story."""
 
-_WORDS = ("dispatcher", "profile", "payloads", "jobset", "violated", "hook_timeout")
+_WORDS = ("dispatcher", "profile", "payloads", "jobset", "flake", "violated", "hook_timeout")
 
 
 def made_session(settings: Mapping[str, str], worker: str) -> Session:
@@ -103,6 +103,7 @@ def made_hydra(node: pytest.Item, session: Session) -> Hydra:
             path=node.path,
             payloads=payloads,
             jobset=said.get("jobset", "nixpkgs:trunk"),
+            flake=said.get("flake"),
             violated=violated,
             scenario=None if marker is None else _scenario(node, marker),
             command=f"{session.settings.command} {shlex.quote(node.nodeid)}",

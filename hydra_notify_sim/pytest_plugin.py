@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _MARKERS = (
     (
-        "hydra(dispatcher=…, profile=…, payloads=…, jobset=…, violated=[…], hook_timeout=…): how the test's hydra is: another "
-        "dispatcher, a milder profile, the payloads' version, the jobset, promises that the test means to break, seconds "
+        "hydra(dispatcher=…, profile=…, payloads=…, jobset=…, flake=…, violated=[…], hook_timeout=…): how the test's hydra is: "
+        "another dispatcher, a milder profile, the payloads' version, the jobset, promises that the test means to break, seconds "
         "that a hook may take"
     ),
     "hydra_scenario(file): the test's hydra plays this scenario first, with the plugins that fixtures installed",

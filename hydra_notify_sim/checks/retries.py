@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from hydra_notify_sim import history
 from hydra_notify_sim.checks.deliveries import Deliveries, OpenCall
+from hydra_notify_sim.checks.events import rows_named
 from hydra_notify_sim.checks.findings import Findings
 from hydra_notify_sim.checks.world import Key, World, row_id
 from hydra_notify_sim.contract import channels
@@ -37,12 +38,18 @@ class Retries:
         self._dropped: dict[str, int] = {}
         """Promise to the record at which a drop was last seen in this life."""
         self._drops = 0
+        self._gone: set[tuple[str, str]] = set()
+        """Rows that a person deleted, as table and id."""
         self._first_due: float | None = None
         self._observed_at = 0.0
 
     def commit(self, record: history.Commit) -> None:
-        """Take in tasks that a person wrote or deleted."""
+        """Take in tasks that a person wrote or deleted, and which rows are gone."""
         for row in record.rows:
+            if row.change == "deleted":
+                self._gone.add((row.table, row.id))
+            elif row.change == "inserted":
+                self._gone.discard((row.table, row.id))
             if row.table == "taskretries" and (id_ := row_id(row)) is not None:
                 self._by_person[id_] = row.change
                 task = self.world.tasks.get(id_)
@@ -143,6 +150,8 @@ class Retries:
         if event is None:
             return
         self.deliveries.ledger.task_moved(task.plugin, event)
+        if self._names_what_is_gone(event):
+            self.findings.exercise("P-missing-row", number)
         if self._by_person.get(task.id) == "updated":
             self._by_person.pop(task.id)
             return
@@ -234,6 +243,14 @@ class Retries:
             self._give_up(task.plugin, event, inserted=inserted)
             return
         failures = self._failed.pop((task.plugin, event), [])
+        if not failures and self._names_what_is_gone(event):
+            self.findings.exercise("P-missing-row", number)
+            self.findings.violate(
+                "P-missing-row",
+                f"{what} names a row that was deleted, which is a failed execution for {task.plugin}: it should be retried, for the "
+                "row may yet appear; its task is gone.",
+                [number],
+            )
         promise = "R-backoff" if failures else "R-stored"
         self.findings.exercise(promise, number)
         self.findings.violate(
@@ -242,6 +259,9 @@ class Retries:
             f"attempt {LAST_ATTEMPT}; it is gone.",
             [*(record for record, _ in failures), number],
         )
+
+    def _names_what_is_gone(self, event: channels.Event) -> bool:
+        return bool(self._gone) and not self._gone.isdisjoint(rows_named(event))
 
     def _drop(self, promise: str, number: int) -> None:
         self._drops += 1

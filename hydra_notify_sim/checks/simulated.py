@@ -21,6 +21,8 @@ class Simulated:
         self._built: set[int] = set()
         self._never_built: dict[int, int] = {}
         self._newest_evaluation = 0
+        self._found: dict[int, tuple[int, set[int]]] = {}
+        """By jobset: its last evaluation with new builds, and the builds that this one found; absent if not known."""
 
     def commit(self, number: int, record: history.Commit) -> None:
         """Judge one transaction; what a plugin writes by itself is nothing that is simulated."""
@@ -31,6 +33,11 @@ class Simulated:
         if record.notifications:
             self._format(number, record)
             self._cached_once(number, record)
+            if record.action == "evaluation":
+                self._evaluation(number, record)
+        for row in record.rows:
+            if row.change == "deleted":
+                self._deleted(row)
         if record.restarted:
             self._restart(number, record)
 
@@ -144,6 +151,43 @@ class Simulated:
             seen.add((evaluation, build))
             newest = max(newest, evaluation)
         self._newest_evaluation = newest
+
+    def _evaluation(self, number: int, record: history.Commit) -> None:
+        """See that what was found cached belongs to the jobset's last evaluation with new builds."""
+        queued: set[int] = set()
+        cached: set[int] = set()
+        jobset = evaluation = -1
+        for sent in record.notifications:
+            event = read(sent.channel, sent.payload, self.world.header.payloads)[0]
+            match event:
+                case channels.BuildQueued(build):
+                    queued.add(build)
+                case channels.CachedBuildFinished(_, build) | channels.CachedBuildQueued(_, build):
+                    cached.add(build)
+                case channels.EvalAdded(_, jobset, evaluation):
+                    pass
+                case _:
+                    pass
+        known = self._found.get(jobset)
+        strange = cached - known[1] if known is not None else set()
+        if strange and not record.fault:
+            names = ", ".join(self.world.build(build) for build in sorted(strange))
+            self._wrong(
+                number,
+                f"evaluation {evaluation} found {names} cached, which is no member of the jobset's last evaluation with "
+                f"new builds",
+            )
+        if queued or (known is not None and len(known[1]) != len(cached)):
+            self._found[jobset] = (evaluation, queued | cached)
+
+    def _deleted(self, row: history.RowChange) -> None:
+        id_ = _number(row.id)
+        for jobset, (evaluation, builds) in list(self._found.items()):
+            if row.table == "builds":
+                builds.discard(id_)
+            elif (row.table, id_) in {("jobsetevals", evaluation), ("jobsets", jobset)}:
+                # The one before it counts again, and is not remembered.
+                del self._found[jobset]
 
     def _restart(self, number: int, record: history.Commit) -> None:
         self.findings.exercise("Q-restart", number)

@@ -173,37 +173,57 @@ TRANSACTIONS: tuple[Transaction, ...] = (
     _evaluator(
         "eval_cached",
         "the inputs are as they were at the previous evaluation",
-        emits=_one("eval_cached"),
+        "jobsets",
+        _one("eval_cached"),
         follows="eval_started",
     ),
-    _evaluator("fetch_error", "an input cannot be fetched", "jobsets", follows="eval_started"),
-    _evaluator("eval_error", "the expression cannot be evaluated", "jobsets", follows="eval_started"),
     _evaluator(
-        "eval_failed", "the failure is announced", emits=_one("eval_failed"), follows="fetch_error eval_error"
+        "evaluation_errors",
+        "an empty row for the errors of single jobs",
+        "evaluationerrors",
+        follows="eval_started",
+    ),
+    _evaluator(
+        "eval_failed",
+        "an input cannot be fetched, or the expression cannot be evaluated",
+        "jobsets",
+        _one("eval_failed"),
+        follows="eval_started evaluation_errors",
     ),
     _evaluator(
         "evaluation",
         "the jobs that were found, new or known",
-        "jobsetevals jobsetevalmembers jobsetevalinputs builds buildoutputs aggregateconstituents",
+        "jobsets jobsetevals jobsetevalmembers jobsetevalinputs evaluationerrors builds buildoutputs "
+        "aggregateconstituents",
         (
             Emits(_PER_JOB),
             Emits(frozenset({"eval_added"}), 1, 1),
             Emits(frozenset({BUILDS_ADDED}), 0, 1),
         ),
-        follows="eval_started",
+        follows="evaluation_errors",
+    ),
+    _evaluator(
+        "current_builds",
+        "which builds belong to the last evaluation with new builds",
+        "builds",
+        follows="evaluation current_builds",
     ),
     _by_hand("cancelled", "a person cancels builds; pending is not set", "builds", finishes=True),
     _by_hand("restarted", "a person restarts builds", "builds", restarts=True),
     _by_hand("bumped", "a person gives builds more priority", "builds"),
+    _by_hand("jobset_edited", "a person renames, hides, disables or enables a jobset", "jobsets"),
     _by_hand("notify", "a person sends notifications", emits=None),
     _by_hand(
         "insert",
         "rows appear",
-        f"users projects jobsets taskretries {_BUILD_ROWS} {_STEP_ROWS}",
+        "users projects jobsets jobsetevals jobsetevalmembers aggregateconstituents evaluationerrors taskretries "
+        f"{_BUILD_ROWS} {_STEP_ROWS}",
         finishes=True,
     ),
     _by_hand(
-        "delete", "rows are deleted, and what hangs on them", "builds jobsetevals buildsteps taskretries"
+        "delete",
+        "rows are deleted, and what hangs on them",
+        "projects jobsets jobsetevals builds buildsteps taskretries",
     ),
 )
 """Every kind of transaction, in the order of the reference."""

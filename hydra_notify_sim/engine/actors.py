@@ -1,7 +1,7 @@
 """The simulator's actors in the words of a scenario: nicknames in, rows and notifications out."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -50,6 +50,7 @@ class Actors:
             busy=lambda: target.inside,
             jobset=scenario.given.jobset,
             first_build=scenario.given.first_build,
+            flake=scenario.given.flake or "",
         )
         self._queue_runner = simulator.QueueRunner(self.world)
         self._evaluator = simulator.Evaluator(self.world)
@@ -78,6 +79,10 @@ class Actors:
             kinds.setdefault((given.finished, given.pending), []).append(self._builds[nickname])
         for (finished, pending), builds in kinds.items():
             self._person.insert_builds(builds, finished=finished, pending=pending, actor="harness")
+        if there:
+            # Builds come from an evaluation, and the story's first one finds only what is in that.
+            known = [self._builds[nickname] for nickname in there]
+            self._person.insert_evaluation(known, "the evaluation before", actor="harness")
 
     def add(self, nickname: str, given: GivenBuild, *, jobset: str = "") -> simulator.Build:
         """Reserve the id of a build, after those that it needs; ``jobset``, if it is not the scenario's."""
@@ -87,6 +92,9 @@ class Actors:
             name=given.name or "",
             jobset=jobset,
             needs=[self._builds[needed] for needed in given.needs],
+            constituents=[self._builds[part] for part in given.constituents],
+            maintainers=given.maintainers,
+            same_derivation_as=self._builds[given.same_derivation_as] if given.same_derivation_as else None,
             steps=given.steps,
             system=given.system,
             outputs=given.outputs,
@@ -108,8 +116,8 @@ class Actors:
 
     # The evaluator
 
-    def evaluate(self, evaluation: parts.Evaluation) -> None:
-        """Run the evaluator."""
+    def evaluate(self, evaluation: parts.Evaluation, *, impossible: bool = False) -> None:
+        """Run the evaluator; ``impossible``: also where Hydra's would not do this."""
         if evaluation.unchanged:
             self._evaluator.unchanged()
         elif evaluation.fails:
@@ -123,7 +131,11 @@ class Actors:
                 new=self._named(evaluation.new),
                 cached=self._named(evaluation.cached),
                 name=evaluation.name or "",
+                errors=evaluation.errors or "",
+                flake=evaluation.flake or "",
+                inputs=None if evaluation.inputs is None else _inputs(evaluation.inputs),
                 error_changed=evaluation.error_changed,
+                impossible=impossible,
             )
             if evaluation.name:
                 self._evaluations[evaluation.name] = made
@@ -177,6 +189,12 @@ class Actors:
         """Give builds more priority at the web page."""
         self._person.bump(self._named(names))
 
+    def edit_jobset(self, edit: parts.JobsetEdit) -> None:
+        """Change the story's jobset at the web page."""
+        self._person.edit_jobset(
+            self.world.jobset(), name=edit.name, hidden=edit.hidden, enabled=edit.enabled
+        )
+
     def notify(self, notification: parts.Notification) -> None:
         """Send notifications by hand."""
         self._person.notify(
@@ -187,8 +205,12 @@ class Actors:
         )
 
     def delete(self, row: parts.DeletedRow) -> None:
-        """Delete a row by hand."""
-        if row.build is not None:
+        """Delete a row by hand, or a jobset or project at the web page."""
+        if row.project is not None:
+            self._person.delete_project(row.project)
+        elif row.jobset is not None:
+            self._person.delete_jobset(self.world.jobset())
+        elif row.build is not None:
             self._person.delete_build(self._builds[row.build])
         elif row.evaluation is not None:
             self._person.delete_evaluation(self._evaluations[row.evaluation])
@@ -248,13 +270,14 @@ class Actors:
         return self.ids[name] if name in self.ids else self.evaluation_ids[name]
 
     def _in_order_of_need(self) -> list[tuple[str, Any]]:
-        """Return the builds, each after those that it needs, else as given: ids go up in this order."""
+        """Return the builds, each after those that it needs or is like, else as given: ids go up in this order."""
         ordered: dict[str, Any] = {}
 
         def add(nickname: str) -> None:
             if nickname not in ordered:
                 given = self.scenario.builds[nickname]
-                for needed in given.needs:
+                before = [given.same_derivation_as] if given.same_derivation_as is not None else []
+                for needed in (*given.needs, *before):
                     add(needed)
                 ordered[nickname] = given
 
@@ -269,6 +292,10 @@ class Actors:
             if isinstance(step, verbs.Evaluate)
             for nickname in self.scenario.singles(step.evaluate.new)
         }
+
+
+def _inputs(given: Mapping[str, parts.Input]) -> list[simulator.Input]:
+    return [simulator.Input(name, one.type, one.uri, one.revision, one.value) for name, one in given.items()]
 
 
 def _message(fails: bool | str) -> tuple[str, ...]:

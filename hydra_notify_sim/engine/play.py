@@ -83,7 +83,7 @@ class Player:
         target.on_hold = self._hold
         self._verbs: dict[type[verbs.StepBase], Callable[..., None]] = {
             verbs.Dispatcher: self._dispatcher,
-            verbs.Evaluate: lambda step: actors.evaluate(step.evaluate),
+            verbs.Evaluate: lambda step: actors.evaluate(step.evaluate, impossible=step.impossible),
             verbs.Start: lambda step: actors.start(step.start),
             verbs.StepEnds: lambda step: actors.step(step.step, step.status, log=step.log),
             verbs.Finish: self._finish,
@@ -96,6 +96,7 @@ class Player:
             verbs.MarkOnly: self._mark_only,
             verbs.Notify: lambda step: actors.notify(step.notify),
             verbs.Delete: lambda step: actors.delete(step.delete),
+            verbs.EditJobset: lambda step: actors.edit_jobset(step.edit_jobset),
             verbs.Insert: self._insert,
             verbs.Connection: self._connection,
             verbs.Postgres: self._postgres,

@@ -242,7 +242,8 @@ def _tidy(data: Data) -> Data:
 def _forget(data: Data, name: str) -> Data:
     """Take every mention of a nickname out of a scenario, and what is nothing without it."""
     for build in data["given"].get("builds", {}).values():
-        _forget_in(build, "needs", name)
+        for key in ("needs", "constituents", "same_derivation_as"):
+            _forget_in(build, key, name)
     for plugin in data["given"].get("plugins", {}).values():
         raises = plugin.get("raises")
         if isinstance(raises, dict) and not _forget_in(raises, "for", name):
@@ -306,6 +307,7 @@ def _is_about(step: Data, name: str) -> bool:
     if verb == "lock":
         return _means(what["build"], name)
     if verb in {
+        "edit_jobset",
         "connection",
         "postgres",
         "settings",

@@ -50,7 +50,7 @@ def build(chance: Chance, earlier: Sequence[str]) -> Step:
     """Return a build that is given; it may need one of those that were given earlier."""
     made: Step = {}
     if earlier and chance.happens(0.4):
-        made["needs"] = [chance.choice(earlier)]
+        made["constituents" if chance.happens(0.2) else "needs"] = [chance.choice(earlier)]
     if chance.happens(0.2):
         made["steps"] = 2
     if chance.happens(0.2):
@@ -60,6 +60,34 @@ def build(chance: Chance, earlier: Sequence[str]) -> Step:
     elif chance.happens(0.08):
         made["row"] = "later"
     return made
+
+
+def needs(build: Mapping[str, Any], name: str) -> bool:
+    """Tell whether a build that is given needs another one."""
+    return name in build.get("needs", ()) or name in build.get("constituents", ())
+
+
+ERRORS = "in job 'docs':\nerror: attribute 'docs' missing"
+"""What a job says that does not evaluate."""
+
+
+def found(chance: Chance, new: Sequence[str], cached: Sequence[str]) -> Step:
+    """Return what an evaluation finds, as its step's keys: some jobs beside it may not evaluate."""
+    made: Step = {}
+    if new:
+        made["new"] = list(new)
+    if cached:
+        made["cached"] = list(cached)
+    if chance.happens(0.15):
+        made["errors"] = ERRORS
+    return made
+
+
+def edit(chance: Chance) -> Step:
+    """Return what a person changes of a jobset that goes on being evaluated."""
+    return chance.choice(
+        ({"hidden": True}, {"name": "4711"}, {"name": "4711-closed", "hidden": True}, {"enabled": True})
+    )
 
 
 def plugin(chance: Chance, about: str) -> Step:

@@ -53,6 +53,24 @@ class RetriesAtOnce(core.Dispatcher):
         return int(self.clock.now())
 
 
+@known_bad("drops-retries-of-deleted-rows", "P-missing-row", "R-stored")
+class DropsRetriesOfDeletedRows(core.Dispatcher):
+    """Deletes a stored task when a row that it names does not exist: what a person inserts again is never told of.
+
+    The `except DoesNotExist: return` at the head of many a background job.
+    """
+
+    def retry(self, task: ports.Task) -> None:
+        """Take what is gone for done."""
+        with contextlib.suppress(channels.MalformedPayloadError):
+            try:
+                self.load(channels.parse(task.channel, task.payload, self.payloads))
+            except ports.MissingRowError:
+                self.succeeded(task)
+                return
+        super().retry(task)
+
+
 @known_bad("never-drops", "R-backoff")
 class NeverDrops(core.Dispatcher):
     """Has no last attempt: a webhook that was switched off is called every 17 minutes for ever.

@@ -23,14 +23,16 @@ from hydra_notify_sim.scenario.base import (
     Nickname,
     SomeText,
     Text,
+    as_list,
     as_text,
+    as_written,
     check_hook,
     choose,
     distinct,
     shown,
 )
 from hydra_notify_sim.scenario.durations import Duration
-from hydra_notify_sim.scenario.parts import Names, NamesOrNone, Times
+from hydra_notify_sim.scenario.parts import Flake, Jobset, Names, NamesOrNone, Times
 from hydra_notify_sim.scenario.promise_ids import PromiseIds
 from hydra_notify_sim.scenario.steps import Step
 
@@ -59,6 +61,17 @@ class GivenBuild(Entry):
     """Steps that building it takes; all but the last are dependencies of its own derivation."""
     outputs: NamesOrNone = ("out",)
     """Names of its outputs."""
+    constituents: NamesOrNone = ()
+    """The builds that it stands for, if it is an aggregate job; it needs each of them."""
+    maintainers: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=1000)], ...],
+        BeforeValidator(as_list),
+        PlainSerializer(as_written),
+        WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+    ] = ()
+    """Mail addresses of its maintainers."""
+    same_derivation_as: Nickname | None = None
+    """A build of the same derivation, and of the same job if none is given: what a reverted change makes anew."""
     products: Annotated[int, Field(ge=0, le=1000, strict=True)] = 0
     """How many products a successful build has."""
     metrics: dict[str, Annotated[float, Field(strict=True)]] = Field(default_factory=dict)
@@ -80,6 +93,12 @@ class GivenBuild(Entry):
             )
         if self.row == "later" and self.copies > 1:
             raise PydanticCustomError("row", "a build that comes later has no copies")
+        if self.same_derivation_as is not None and self.copies > 1:
+            raise PydanticCustomError("same", "a build of the same derivation as another one has no copies")
+        if self.same_derivation_as is not None and self.model_fields_set & {"name", "system", "outputs"}:
+            raise PydanticCustomError(
+                "same", "name, system and outputs are those of the build that it has the same derivation as"
+            )
         return self
 
 
@@ -163,10 +182,10 @@ class GivenPlugin(Entry):
 class Given(Entry):
     """How the world is when the story begins."""
 
-    jobset: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*:[A-Za-z_.][A-Za-z0-9_.-]*$")] = (
-        "nixpkgs:trunk"
-    )
+    jobset: Jobset = "nixpkgs:trunk"
     """``project:name``."""
+    flake: Flake | None = None
+    """The reference of the flake that the jobset evaluates; None: it evaluates an expression inside an input."""
     builds: dict[Nickname, GivenBuild] = Field(default_factory=dict)
     """The builds of the story, by nickname; one that no evaluation queues has its row before the story begins."""
     plugins: dict[Nickname, GivenPlugin] = Field(default_factory=dict)
@@ -183,7 +202,9 @@ class Given(Entry):
     def _not_too_many(self) -> Self:
         copies = {nickname: build.copies for nickname, build in self.builds.items()}
         needs = sum(
-            copies.get(name, 1) * build.copies for build in self.builds.values() for name in build.needs
+            copies.get(name, 1) * build.copies
+            for build in self.builds.values()
+            for name in (*build.needs, *build.constituents)
         )
         if sum(copies.values()) > MOST_BUILDS or needs > MOST_NEEDS:
             raise PydanticCustomError(
@@ -248,10 +269,12 @@ class Scenario(Entry):
 
     @cached_property
     def builds(self) -> dict[str, GivenBuild]:
-        """Every single build, copies told apart as ``many.1`` …, with ``needs`` naming single builds."""
+        """Every single build, copies told apart as ``many.1`` …; ``needs`` names single builds, constituents too."""
         found: dict[str, GivenBuild] = {}
         for nickname, build in self.given.builds.items():
-            single = build.model_copy(update={"needs": self.singles(build.needs), "copies": 1})
+            parts = self.singles(build.constituents)
+            needs = tuple(dict.fromkeys([*self.singles(build.needs), *parts]))
+            single = build.model_copy(update={"needs": needs, "constituents": parts, "copies": 1})
             found.update(dict.fromkeys(singles_of(nickname, build), single))
         return found
 
@@ -263,6 +286,33 @@ class Scenario(Entry):
             for nickname in nicknames
             for single in (singles_of(nickname, given[nickname]) if nickname in given else (nickname,))
         )
+
+    @cached_property
+    def twins(self) -> dict[str, tuple[str, ...]]:
+        """The other builds of a build's derivation, by single build; those that are alone are left out."""
+        groups: dict[str, list[str]] = {}
+        for name, build in self.builds.items():
+            if build.same_derivation_as is not None:
+                first = build.same_derivation_as
+                while (before := self.builds[first].same_derivation_as) is not None:
+                    first = before
+                groups.setdefault(first, [first]).append(name)
+        return {
+            name: tuple(other for other in group if other != name)
+            for group in groups.values()
+            for name in group
+        }
+
+    def job_of(self, single: str) -> str | None:
+        """Return the job of a build, as far as the file says it; its own where none is made up twice."""
+        build = self.builds[single]
+        if build.job is not None or build.same_derivation_as is None:
+            return build.job
+        return self.job_of(build.same_derivation_as)
+
+    def same_job_and_derivation(self, one: str, other: str) -> bool:
+        """Tell whether an evaluation would take two builds for the same."""
+        return other in self.twins.get(one, ()) and self.job_of(one) == self.job_of(other)
 
     def dependents_of(self, single: str) -> tuple[str, ...]:
         """Return the single builds that need this one, directly or through others, in the order given."""

@@ -79,8 +79,16 @@ class _Names:
                 yield Finding(
                     path, f"'{nickname}' cannot name a build: it has a meaning of its own", at_key=True
                 )
-            for index, name in enumerate(build.needs):
-                yield from self._build((*path, "needs", index), name, "needs an unknown build")
+            for key, what in (
+                ("needs", "needs an unknown build"),
+                ("constituents", "stands for an unknown build"),
+            ):
+                for index, name in enumerate(getattr(build, key)):
+                    yield from self._build((*path, key, index), name, what)
+            if build.same_derivation_as is not None:
+                yield from self._same_derivation(
+                    (*path, "same_derivation_as"), nickname, build.same_derivation_as
+                )
         yield from self._cycles()
         for nickname, plugin in self._given.plugins.items():
             path = ("given", "plugins", nickname)
@@ -91,7 +99,8 @@ class _Names:
 
     def _cycles(self) -> Iterator[Finding]:
         needs = {
-            name: {word.split(".")[0] for word in build.needs} for name, build in self._given.builds.items()
+            name: {word.split(".")[0] for word in (*build.needs, *build.constituents)}
+            for name, build in self._given.builds.items()
         }
         while ready := [name for name, needed in needs.items() if not needed & needs.keys()]:
             for name in ready:
@@ -109,6 +118,19 @@ class _Names:
                 for name in gone:
                     needs.pop(name, None)
                 gone = {name for name, needed in needs.items() if not needed & needs.keys()}
+
+    def _same_derivation(self, path: Path_, nickname: str, other: str) -> Iterator[Finding]:
+        yield from self._single(path, other)
+        chain = [nickname]
+        while (
+            build := self._given.builds.get(chain[-1])
+        ) is not None and build.same_derivation_as is not None:
+            if build.same_derivation_as in chain:
+                yield Finding(
+                    path, "builds that are each of the same derivation as the other: give one of them anew"
+                )
+                return
+            chain.append(build.same_derivation_as)
 
     def _evaluation_names(self) -> Iterator[Finding]:
         for path, step in self._steps:
@@ -150,6 +172,10 @@ class _Names:
         for key in ("new", "cached"):
             for index, name in enumerate(getattr(evaluation, key)):
                 yield from self._build((*path, key, index), name)
+        if evaluation.flake is not None and self._given.flake is None:
+            yield Finding((*path, "flake"), "the jobset is no flake; it needs 'flake' under given")
+        if evaluation.inputs is not None and self._given.flake is not None:
+            yield Finding((*path, "inputs"), "the jobset is a flake, which has no inputs")
         if evaluation.error_changed and self._payloads == "2026-08":
             yield Finding(
                 (*path, "error_changed"),
@@ -176,6 +202,8 @@ class _Names:
             yield from self._single((*path, "step", "build"), row.step.build)
         if row.evaluation is not None:
             yield from self._evaluation((*path, "evaluation"), row.evaluation)
+        if row.project is not None and row.project != self._given.project:
+            yield Finding((*path, "project"), f"the story's project is {self._given.project}")
         if row.task is not None:
             here = (*path, "task")
             if row.task.plugin is not None:

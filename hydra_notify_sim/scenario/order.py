@@ -8,14 +8,20 @@ from collections.abc import Sequence
 
 from hydra_notify_sim.contract.statuses import Status
 from hydra_notify_sim.scenario import steps as verbs
+from hydra_notify_sim.scenario.jobsets import StoryJobset
 from hydra_notify_sim.scenario.model import Scenario
 from hydra_notify_sim.scenario.names import walk
+from hydra_notify_sim.scenario.parts import DeletedRow
 from hydra_notify_sim.scenario.problems import Finding, Path_
 
 States = frozenset[str]
 """The states in which a thing may be at this moment of the story."""
 
-ABSENT, OPEN, DONE = (frozenset({state}) for state in ("absent", "unfinished", "finished"))
+ABSENT, QUEUED, WAITING, BUILDING, DONE = (
+    frozenset({state}) for state in ("absent", "queued", "waiting", "building", "finished")
+)
+"""Of a build. Queued: no step of it was begun in this attempt; waiting: some were, and none is under way."""
+OPEN = QUEUED | WAITING | BUILDING
 UP, DOWN = (frozenset({state}) for state in ("running", "not running"))
 """Of the dispatcher, and of the server."""
 
@@ -36,16 +42,19 @@ TAKES_DEPENDENTS = frozenset(
 
 MAY_TAKE_DEPENDENTS = frozenset({Status.aborted, Status.cached_failure})
 
+BEFORE_ANY_STEP = frozenset({Status.unsupported_system, Status.cached_failure})
+"""What the queue runner sees before it sends a step to a machine."""
+
 _CHANGES: dict[type[verbs.StepBase], tuple[States, States | None]] = {
-    verbs.Start: (OPEN, OPEN),
-    verbs.StepEnds: (OPEN, OPEN),
-    verbs.Abort: (OPEN, OPEN),
+    verbs.Start: (OPEN, BUILDING),
+    verbs.StepEnds: (OPEN, WAITING | BUILDING),
+    verbs.Abort: (BUILDING, WAITING | BUILDING),
     verbs.Finish: (OPEN, DONE),
     verbs.Build: (OPEN, DONE),
     verbs.MarkOnly: (OPEN, DONE),
-    verbs.Substitute: (OPEN, DONE),
+    verbs.Substitute: (QUEUED, DONE),
     verbs.Cancel: (OPEN, DONE),
-    verbs.Restart: (DONE, OPEN),
+    verbs.Restart: (DONE, QUEUED),
     verbs.Bump: (OPEN | DONE, None),
 }
 """The states that a verb needs its builds to be in, and the state that it leaves them in."""
@@ -73,12 +82,14 @@ class _World:
                 for single in scenario.singles(step.evaluate.new):
                     self._evaluated.setdefault(single, path)
         self._builds = {name: self._at_first(name) for name in scenario.builds}
+        before = frozenset(name for name, states in self._builds.items() if states != ABSENT)
+        self._jobset = StoryJobset(scenario, before)
 
     def _at_first(self, name: str) -> States:
         build = self._scenario.builds[name]
         if build.row == "later" or (name in self._evaluated and build.finished is None):
             return ABSENT
-        return DONE if build.finished is not None else OPEN
+        return DONE if build.finished is not None else QUEUED
 
     def play(self, steps: Sequence[verbs.StepBase], path: Path_) -> None:
         for index, step in enumerate(steps):
@@ -97,6 +108,10 @@ class _World:
         self._builds = {name: states | before[name] for name, states in self._builds.items()}
         after = dict(self._builds)
         outcome, self._dispatcher = self._dispatcher, UP
+        if isinstance(step, verbs.Evaluate | verbs.Repeat) and any(
+            isinstance(inner, verbs.Evaluate | verbs.Delete) for _, inner in walk(step.do)
+        ):
+            self._jobset.order_is_unknown()
         self.play(step.do, (*path, "do"))
         self._builds = {name: states | (after[name] - before[name]) for name, states in self._builds.items()}
         if isinstance(step, verbs.Repeat):
@@ -138,20 +153,24 @@ class _World:
                 self._say(path, "the dispatcher is not running, so it does not settle; start it first")
             case verbs.Evaluate():
                 self._evaluate(step, path)
-            case verbs.Delete() | verbs.Insert() | verbs.Lock():
-                self._row(step, path)
+            case verbs.Delete() | verbs.EditJobset() | verbs.Insert() | verbs.Lock():
+                self._rows_change(step, path)
             case verbs.Repeat():
                 # What goes wrong at all goes wrong by the second time.
                 for _ in range(min(step.repeat.times, 2)):
                     self.play(step.repeat.steps, (*path, "repeat", "steps"))
 
-    def _row(self, step: verbs.Delete | verbs.Insert | verbs.Lock, path: Path_) -> None:
+    def _rows_change(
+        self, step: verbs.Delete | verbs.EditJobset | verbs.Insert | verbs.Lock, path: Path_
+    ) -> None:
         here = (*path, step.verb, "build")
         match step:
-            case verbs.Delete(delete=row) if row.build is not None:
-                self._one(row.build, here, "delete", OPEN | DONE, ABSENT)
+            case verbs.Delete(delete=row):
+                self._delete(row, path)
             case verbs.Lock(lock=row):
                 self._one(row.build, here, "lock", OPEN | DONE, None)
+            case verbs.EditJobset() if self._there_is_a_jobset((*path, "edit_jobset")):
+                self._jobset.edited(step.edit_jobset)
             case verbs.Insert(insert=row) if row.build is not None:
                 self._insert(row.build, here)
 
@@ -168,34 +187,82 @@ class _World:
                 )
             self._dispatcher = UP if step.dispatcher in {"restart", "freeze", "thaw"} else DOWN
 
+    def _delete(self, row: DeletedRow, path: Path_) -> None:
+        if row.build is not None:
+            self._one(row.build, (*path, "delete", "build"), "delete", OPEN | DONE, ABSENT)
+            self._jobset.build_is_deleted(row.build)
+        elif row.evaluation is not None:
+            self._jobset.evaluation_is_deleted(row.evaluation)
+        elif row.jobset is not None or row.project is not None:
+            if self._there_is_a_jobset((*path, "delete")) and row.jobset not in {None, self._jobset.nickname}:
+                self._say((*path, "delete", "jobset"), f"the story's jobset is {self._jobset.nickname} here")
+            self._jobset.is_deleted()
+            self._builds = dict.fromkeys(self._builds, ABSENT)
+
+    def _there_is_a_jobset(self, path: Path_) -> bool:
+        if self._jobset.deleted:
+            self._say(path, "the jobset was deleted before, with its evaluations and builds")
+        return not self._jobset.deleted
+
     def _evaluate(self, step: verbs.Evaluate, path: Path_) -> None:
-        for index, nickname in enumerate(step.evaluate.new):
-            here = (*path, "evaluate", "new", index)
+        evaluation = step.evaluate
+        here = (*path, "evaluate")
+        if not self._there_is_a_jobset(here):
+            return
+        existing = len(self.found)
+        for index, nickname in enumerate(evaluation.cached):
+            for name in self._scenario.singles((nickname,)):
+                self._one(name, (*here, "cached", index), "find", OPEN | DONE, None)
+        for index, nickname in enumerate(evaluation.new):
             for name in self._scenario.singles((nickname,)):
                 if "absent" not in self._builds[name]:
                     self._say(
-                        here, f"{name} exists already, so it is not new; an evaluation finds it 'cached'"
+                        (*here, "new", index),
+                        f"{name} exists already, so it is not new; an evaluation finds it 'cached'",
                     )
-                self._builds[name] = OPEN
-        for index, nickname in enumerate(step.evaluate.cached):
-            for name in self._scenario.singles((nickname,)):
-                self._one(name, (*path, "evaluate", "cached", index), "find", OPEN | DONE, None)
+                self._builds[name] = QUEUED
+        if len(self.found) == existing:
+            self.found += self._jobset.problems(evaluation, here, impossible=step.impossible)
+        self._jobset.evaluated(evaluation)
 
     def _each(self, step: verbs.StepBase, path: Path_, wanted: States, then: States | None) -> None:
         nicknames: tuple[str, ...] = getattr(step, step.verb)
         status = (
             step.status if isinstance(step, verbs.Finish | verbs.Build | verbs.MarkOnly) else Status.succeeded
         )
+        if status in BEFORE_ANY_STEP and not isinstance(step, verbs.Start):
+            wanted = wanted & (QUEUED | WAITING)
         for index, nickname in enumerate(nicknames):
             for name in self._scenario.singles((nickname,)):
-                self._one(name, (*path, step.verb, index), step.verb, wanted, then)
+                here = (*path, step.verb, index)
+                if (
+                    isinstance(step, verbs.Start)
+                    and self._builds[name] == BUILDING
+                    and self._is_the_last_step(name)
+                ):
+                    self._say(
+                        here, f"the last step of {name} is under way already, so there is none to start"
+                    )
+                self._one(name, here, step.verb, wanted, then)
+                if isinstance(step, verbs.Finish | verbs.Build | verbs.MarkOnly):
+                    self._take_twins(name, certainly=status is not Status.cached_failure)
                 if status in TAKES_DEPENDENTS | MAY_TAKE_DEPENDENTS:
                     self._take_dependents(name, certainly=status in TAKES_DEPENDENTS)
+
+    def _is_the_last_step(self, name: str) -> bool:
+        return self._scenario.builds[name].steps == 1
+
+    def _take_twins(self, name: str, *, certainly: bool) -> None:
+        """Take along the unfinished builds of the same derivation: one step is for all of them."""
+        for other in self._scenario.twins.get(name, ()):
+            states = self._builds[other]
+            if states & OPEN:
+                self._builds[other] = (states - OPEN if certainly else states) | DONE
 
     def _take_dependents(self, name: str, *, certainly: bool) -> None:
         for dependent in self._scenario.dependents_of(name):
             states = self._builds[dependent]
-            if states >= OPEN:
+            if states & OPEN:
                 self._builds[dependent] = (states - OPEN if certainly else states) | DONE
 
     def _one(self, name: str, path: Path_, verb: str, wanted: States, then: States | None) -> None:
@@ -206,21 +273,33 @@ class _World:
             self._builds[name] = then
 
     def _why_not(self, name: str, verb: str, states: States) -> str:
+        if states == ABSENT and self._jobset.deleted:
+            return f"{name} is gone at '{verb}': its jobset was deleted"
         if states == ABSENT and name in self._evaluated:
             return f"{name} is not queued yet at '{verb}': the evaluation that queues it comes later"
         if states == ABSENT:
             return f"there is no row of {name} at '{verb}': an 'insert' step has to come first"
+        if verb == "abort" and not states & DONE:
+            return f"no step of {name} is under way at 'abort'; start it first"
+        if verb == "substitute" and not states & DONE:
+            return f"a step of {name} was begun, and Hydra looks for its outputs before that; cancel and restart it first"
+        if not states & DONE and verb != "restart":
+            return (
+                f"a step of {name} is under way, and such an end comes before any step is sent to a machine"
+            )
         if verb == "restart":
             return f"{name} is not finished, so nobody can restart it"
         return f"{name} is finished already, so '{verb}' is impossible; restart it first"
 
     def _insert(self, name: str, path: Path_) -> None:
+        if not self._there_is_a_jobset(path):
+            return
         if "absent" not in self._builds[name]:
             self._say(
                 path, f"the row of {name} is there already; a build given with 'row: later' can be inserted"
             )
         build = self._scenario.builds[name]
-        self._builds[name] = DONE if build.finished is not None else OPEN
+        self._builds[name] = DONE if build.finished is not None else QUEUED
 
     def _say(self, path: Path_, message: str) -> None:
         self.found.append(Finding(path, message))

@@ -12,6 +12,7 @@ from hydra_notify_sim.scenario.base import (
     TEXT_SCHEMA,
     Entry,
     Nickname,
+    SomeText,
     Status,
     Text,
     as_list,
@@ -112,15 +113,42 @@ Failure = Annotated[
 """Whether something fails, and with which message."""
 
 
+FLAKE = r"^[A-Za-z][^\s]*$"
+"""What the reference of a flake looks like to Hydra's web page."""
+
+Flake = Annotated[str, Field(pattern=FLAKE)]
+"""The reference of a flake, such as ``github:example/farm``."""
+
+
+class Input(Entry):
+    """An input of an evaluation, as it was checked out."""
+
+    type: Annotated[str, Field(pattern=r"^[a-z]+$")] = "git"
+    """Its type in Hydra, such as ``git``, ``string`` or ``boolean``."""
+    uri: SomeText | None = None
+    """Where it was fetched from."""
+    revision: SomeText | None = None
+    """What was checked out."""
+    value: Text | None = None
+    """The value, where nothing is fetched."""
+
+
 class Evaluation(Entry):
-    """What the evaluator finds; `{}` is an evaluation in which nothing is new."""
+    """What the evaluator finds; `{}` is an evaluation that finds no job at all."""
 
     name: Nickname | None = None
     """Nickname of the evaluation, for later steps."""
     new: NamesOrNone = ()
     """Builds that it queues: build_queued."""
     cached: NamesOrNone = ()
-    """Builds that exist: cached_build_finished where they are finished, else cached_build_queued."""
+    """Builds of the last evaluation with new builds: cached_build_finished where they are finished, else
+    cached_build_queued."""
+    errors: SomeText | None = None
+    """What the jobs say that do not evaluate; what is new or cached is found all the same, and eval_added sent."""
+    flake: Flake | None = None
+    """With ``flake`` under given: the locked reference that is evaluated; None: one is made up."""
+    inputs: dict[str, Input] | None = None
+    """Name to input, as it was checked out; None: one is made up."""
     unchanged: bool = Field(default=False, strict=True)
     """The inputs are as they were: eval_cached with the previous evaluation."""
     fails: Failure = False
@@ -143,12 +171,14 @@ class Evaluation(Entry):
             raise PydanticCustomError(
                 "evaluate", "an evaluation ends in one way, not in {ways}", {"ways": " and ".join(chosen)}
             )
-        if self.name and chosen and chosen != ["new or cached"]:
-            raise PydanticCustomError(
-                "evaluate",
-                "an evaluation that is '{way}' writes no row, so it has no name",
-                {"way": chosen[0]},
-            )
+        if chosen and chosen != ["new or cached"]:
+            for key in ("name", "errors", "flake", "inputs"):
+                if getattr(self, key) is not None:
+                    raise PydanticCustomError(
+                        "evaluate",
+                        "an evaluation that is '{way}' writes no row, so it has no {key}",
+                        {"way": chosen[0], "key": key},
+                    )
         both = [name for name in self.new if name in self.cached]
         if both:
             raise PydanticCustomError("evaluate", "'{name}' is new or cached, not both", {"name": both[0]})
@@ -290,6 +320,55 @@ class NewTask(Entry):
     """Seconds from now until it is due."""
 
 
+def _jobset_name(value: Any) -> Any:
+    # YAML takes `75` for a number, and a jobset may be called so.
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+JOBSET_NAME = r"[A-Za-z0-9_.][A-Za-z0-9_.-]*"
+"""What the name of a jobset looks like; those of declarative projects may begin with a digit."""
+PROJECT_NAME = r"[A-Za-z_][A-Za-z0-9_-]*"
+
+JobsetName = Annotated[str, BeforeValidator(_jobset_name), Field(pattern=f"^{JOBSET_NAME}$")]
+"""The name of a jobset, without its project."""
+
+Jobset = Annotated[str, Field(pattern=f"^{PROJECT_NAME}:{JOBSET_NAME}$")]
+"""``project:name``."""
+
+
+def _enabled(value: Any) -> Any:
+    return {True: "enabled", False: "disabled"}.get(value, value) if isinstance(value, bool) else value
+
+
+class JobsetEdit(Entry):
+    """What a person changes of the story's jobset at the web page; None leaves it as it is."""
+
+    name: JobsetName | None = None
+    """Its new name."""
+    hidden: Annotated[bool, Field(strict=True)] | None = None
+    """Whether it is left out of lists."""
+    enabled: (
+        Annotated[
+            Literal["disabled", "enabled", "one_shot", "one_at_a_time"],
+            BeforeValidator(_enabled),
+            PlainSerializer(lambda value: {"enabled": True, "disabled": False}.get(value, value)),
+            WithJsonSchema({"enum": [True, False, "one_shot", "one_at_a_time"]}),
+        ]
+        | None
+    ) = None
+    """Whether it is evaluated: ``false``, ``true``, ``one_shot`` (once, then disabled) or ``one_at_a_time``."""
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> Self:
+        if self.name is None and self.hidden is None and self.enabled is None:
+            raise PydanticCustomError(
+                "edit_jobset",
+                "nothing is changed here: give name, hidden or enabled",
+                {"valid": list(self.keys())},
+            )
+        return self
+
+
 class OneRow(Entry):
     """A row of one table."""
 
@@ -306,7 +385,7 @@ class OneRow(Entry):
 
 
 class DeletedRow(OneRow):
-    """The row that goes: ``{build: iso}``, ``{evaluation: e1}``, ``{step: {build: iso}}``, ``{task: {plugin: github}}``."""
+    """The row that goes, with what hangs on it: ``{build: iso}``, ``{jobset: "pr:4711"}``, ``{task: {plugin: github}}``."""
 
     build: Nickname | None = None
     """A build, with its steps."""
@@ -316,6 +395,10 @@ class DeletedRow(OneRow):
     """A step of a build."""
     task: TaskRows | None = None
     """Every stored task that is so."""
+    jobset: Jobset | None = None
+    """The story's jobset, with its evaluations and builds."""
+    project: Annotated[str, Field(pattern=f"^{PROJECT_NAME}$")] | None = None
+    """The project of the story's jobset, with all its jobsets."""
 
 
 class InsertedRow(OneRow):

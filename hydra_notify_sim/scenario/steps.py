@@ -26,6 +26,7 @@ from hydra_notify_sim.scenario.parts import (
     Evaluation,
     FinishStatus,
     InsertedRow,
+    JobsetEdit,
     Names,
     NamesOrNone,
     Notification,
@@ -106,6 +107,8 @@ class Evaluate(StepBase):
     """The evaluator runs."""
 
     evaluate: Evaluation
+    impossible: bool = Field(default=False, strict=True)
+    """Write it although Hydra never would; the history says so."""
 
 
 class Start(StepBase):
@@ -202,6 +205,12 @@ class Delete(StepBase):
     """A person deletes a row; what hangs on it goes with it."""
 
     delete: DeletedRow
+
+
+class EditJobset(StepBase):
+    """A person renames, hides, disables or enables the jobset at the web page; its builds go on."""
+
+    edit_jobset: JobsetEdit
 
 
 class Insert(StepBase):
@@ -349,6 +358,7 @@ VERBS: dict[str, type[StepBase]] = {
     "mark_only": MarkOnly,
     "notify": Notify,
     "delete": Delete,
+    "edit_jobset": EditJobset,
     "insert": Insert,
     "connection": Connection,
     "postgres": Postgres,
@@ -432,6 +442,7 @@ Step = TypeAliasType(
         | Annotated[MarkOnly, Tag("<mark_only>")]
         | Annotated[Notify, Tag("<notify>")]
         | Annotated[Delete, Tag("<delete>")]
+        | Annotated[EditJobset, Tag("<edit_jobset>")]
         | Annotated[Insert, Tag("<insert>")]
         | Annotated[Connection, Tag("<connection>")]
         | Annotated[Postgres, Tag("<postgres>")]

@@ -4,6 +4,7 @@ from hydra_notify_sim.simulator.builds import (
     Build,
     Evaluation,
     ImpossibleActionError,
+    Input,
     Jobset,
 )
 from hydra_notify_sim.simulator.evaluator import Evaluator
@@ -21,6 +22,7 @@ __all__ = [
     "Evaluation",
     "Evaluator",
     "ImpossibleActionError",
+    "Input",
     "Jobset",
     "Names",
     "Person",

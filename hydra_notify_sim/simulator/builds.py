@@ -20,6 +20,11 @@ class Jobset:
     id: int
     project: str
     name: str
+    flake: str = ""
+    """Reference of the flake that it evaluates; empty: an expression inside an input."""
+    enabled: int = 1
+    """As in ``jobsets.enabled``: 0 is never evaluated, 2 once and 3 one at a time."""
+    exists: bool = True
     evaluations: "list[Evaluation]" = field(default_factory=list)
 
     @property
@@ -32,6 +37,11 @@ class Jobset:
         """Return the latest evaluation whose row exists."""
         return next((e for e in reversed(self.evaluations) if e.exists), None)
 
+    @property
+    def last_with_new_builds(self) -> "Evaluation | None":
+        """Return the latest evaluation that has members: what it holds is what the next one can find cached."""
+        return next((e for e in reversed(self.evaluations) if e.exists and e.has_new_builds), None)
+
 
 @dataclass(eq=False, slots=True)
 class Evaluation:
@@ -41,11 +51,32 @@ class Evaluation:
     nickname: str
     jobset: Jobset
     builds: "tuple[Build, ...]"
-    """What it found, new or known."""
+    """What it found, new or known, and has not been deleted."""
     trace: str
     hash: str
     revision: str
+    """What a made-up input was checked out at."""
+    has_new_builds: bool = True
+    """As in ``jobsetevals.hasnewbuilds``: a build is new, or the number of builds is another one."""
+    flake: str = ""
+    """The locked reference that a flake's evaluation looked at."""
     exists: bool = True
+
+    @property
+    def members(self) -> "list[Build]":
+        """Return the builds of which it has rows in ``jobsetevalmembers``."""
+        return list(self.builds) if self.has_new_builds else []
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """An input that an evaluation looked at: a row of ``jobsetevalinputs``."""
+
+    name: str
+    type: str = "git"
+    uri: str | None = None
+    revision: str | None = None
+    value: str | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -79,7 +110,11 @@ class Build:
     products: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
     constituents: "tuple[Build, ...]" = ()
-    """The builds that an aggregate job stands for."""
+    """The builds that an aggregate job stands for; it depends on each of them."""
+    maintainers: tuple[str, ...] = ()
+    """Mail addresses."""
+    current: bool = False
+    """As in ``builds.iscurrent``: a member of the jobset's latest evaluation with new builds."""
 
     exists: bool = False
     """Its row was written and not deleted."""
@@ -132,6 +167,12 @@ class Build:
         had = len(self.all_steps)
         return self.all_steps[nth - 1] if nth <= had else self.next_step + nth - had - 1
 
+    @property
+    def can_be_found(self) -> bool:
+        """Tell whether the next evaluation can find it cached: it is a member of the last one with new builds."""
+        last = self.jobset.last_with_new_builds
+        return last is not None and self in last.members
+
     def must_be(self, action: str, *, finished: bool | None) -> None:
         """Refuse an action on a build that is in no state for it.
 
@@ -150,6 +191,16 @@ class Build:
             )
         if finished is True and not self.finished:
             raise ImpossibleActionError(f"{self.nickname}: {action} is impossible, it is not finished")
+
+    def deleted(self) -> None:
+        """Take note that its row is gone, and its places in evaluations with it."""
+        self.exists = False
+        self.reopen()
+        self.has_results = False
+        self.other_steps.clear()
+        self.status = self.start = self.stop = None
+        for evaluation in self.jobset.evaluations:
+            evaluation.builds = tuple([build for build in evaluation.builds if build is not self])
 
     def mark(self, status: int, start: int, stop: int) -> None:
         """Take note that its row says finished."""

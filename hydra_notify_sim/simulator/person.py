@@ -12,15 +12,20 @@ from hydra_notify_sim.simulator.builds import (
     Build,
     Evaluation,
     ImpossibleActionError,
+    Jobset,
     as_status,
     distinct,
     nicknames,
 )
+from hydra_notify_sim.simulator.evaluator import locked
 from hydra_notify_sim.simulator.queue_runner import FAILURES, SUCCESSES
 from hydra_notify_sim.simulator.world import World
 from hydra_notify_sim.simulator.writer import OpenTransaction, Written
 
 How = Literal["separate", "same transaction", "rolled back"]
+
+ENABLED = {"disabled": 0, "enabled": 1, "one_shot": 2, "one_at_a_time": 3}
+"""Names for the values of ``jobsets.enabled``."""
 
 
 class Person:
@@ -71,6 +76,54 @@ class Person:
         for build in chosen:
             build.must_be("bump", finished=None)
         self._change("bumped", chosen, f"globalpriority={self.world.clock.now()}")
+
+    def edit_jobset(
+        self,
+        jobset: Jobset,
+        *,
+        name: str | None = None,
+        hidden: bool | None = None,
+        enabled: str | None = None,
+    ) -> None:
+        """Rename a jobset, hide or show it, and say whether it is evaluated (a key of `ENABLED`); None leaves it.
+
+        Neither touches its builds: the queue runner builds those of a hidden or disabled jobset like any other.
+
+        Raises:
+            ImpossibleActionError: it was deleted, nothing is to be changed, or the name is taken.
+
+        """
+        world = self.world
+        _must_exist(jobset)
+        taken = None if name is None else world.known_jobset(f"{jobset.project}:{name}")
+        if taken is not None and taken is not jobset and taken.exists:
+            raise ImpossibleActionError(
+                f"{jobset.nickname}: it cannot be renamed, there is a jobset {taken.nickname}"
+            )
+        values = {
+            "name": None if name is None else world.quoting.text(name),
+            "hidden": None if hidden is None else str(int(hidden)),
+            "enabled": None if enabled is None else str(ENABLED[enabled]),
+        }
+        changed = {column: value for column, value in values.items() if value is not None}
+        if not changed:
+            raise ImpossibleActionError(
+                f"{jobset.nickname}: nothing is changed; give name, hidden or enabled"
+            )
+        assignments = ",".join([f"{column}={value}" for column, value in changed.items()])
+        world.commit(
+            "person",
+            "jobset_edited",
+            Written(
+                about=jobset.nickname,
+                statements=[f"UPDATE jobsets SET {assignments} WHERE id={jobset.id}"],
+                rows=[RowChange("updated", "jobsets", str(jobset.id), jobset.nickname, tuple(changed))],
+            ),
+        )
+        if name is not None:
+            world.renamed(jobset, name)
+        if enabled is not None:
+            jobset.enabled = ENABLED[enabled]
 
     def _change(self, action: str, builds: Sequence[Build], values: str) -> None:
         """Update builds and record what really changed: a mark may have come or gone unknown to the simulator."""
@@ -194,12 +247,39 @@ class Person:
             Written(about=nicknames(chosen), statements=statements, outcomes=outcomes, rows=changes),
         )
         for build in chosen:
-            build.exists = True
+            build.exists = build.current = True
             if status is not None:
                 build.mark(status, now, now)
                 build.has_results = status in SUCCESSES and bool(build.products or build.metrics)
             if stepped:
                 build.has_step(build.next_step)
+
+    def insert_evaluation(self, builds: Sequence[Build], name: str, *, actor: Actor = "person") -> Evaluation:
+        """Write the evaluation that builds of one jobset came from, which nobody was told of or will be."""
+        world = self.world
+        now = world.clock.now()
+        evaluation = world.new_evaluation(builds[0].jobset, name, tuple(builds), trace="")
+        evaluation.flake = evaluation.jobset.flake and locked(evaluation.jobset.flake, evaluation.revision)
+        error = (
+            f"WITH e AS (INSERT INTO evaluationerrors (errormsg,errortime) VALUES ('',{now}) RETURNING id) "
+        )
+        world.commit(
+            actor,
+            "insert",
+            Written(
+                about=name,
+                statements=[
+                    world.sequence_of("jobsetevals"),
+                    error
+                    + rows.new_evaluation(world.quoting, evaluation, now, errors_id="(SELECT id FROM e)"),
+                    *rows.members(world.quoting, evaluation, new=builds),
+                    *rows.constituents(world.quoting, evaluation),
+                ],
+                rows=[RowChange("inserted", "jobsetevals", str(evaluation.id), name)],
+            ),
+        )
+        world.evaluation_done(evaluation)
+        return evaluation
 
     def _built(self, builds: Sequence[Build], status: Status, now: int) -> list[str]:
         quoting = self.world.quoting
@@ -244,26 +324,92 @@ class Person:
 
         """
         build.must_be("delete", finished=None)
+        self._delete([build], [], [f"DELETE FROM builds WHERE id={build.id}"], build.nickname)
+
+    def delete_jobset(self, jobset: Jobset) -> None:
+        """Delete a jobset at the web page, with its evaluations and builds, and all that hangs on them.
+
+        Raises:
+            ImpossibleActionError: it was deleted already.
+
+        """
+        _must_exist(jobset)
+        self._delete_jobsets([jobset], [], jobset.nickname)
+
+    def delete_project(self, project: str) -> None:
+        """Delete a project at the web page, with its jobsets, their evaluations and builds.
+
+        Raises:
+            ImpossibleActionError: there is no jobset of it, so none of its rows is known.
+
+        """
+        jobsets = self.world.jobsets_of(project)
+        if not jobsets:
+            raise ImpossibleActionError(
+                f"{project}: delete is impossible, there is no jobset of this project"
+            )
+        statement = f"DELETE FROM projects WHERE name={self.world.quoting.text(project)}"
+        self._delete_jobsets(jobsets, [statement], project, RowChange("deleted", "projects", project))
+
+    def _delete_jobsets(
+        self, jobsets: Sequence[Jobset], further: Sequence[str], about: str, *changes: RowChange
+    ) -> None:
+        ids = ",".join([str(jobset.id) for jobset in jobsets])
+        builds = [build for build in self.world.builds if build.jobset in jobsets and build.exists]
+        evaluations = [e for jobset in jobsets for e in jobset.evaluations if e.exists]
+        statements = [
+            *[
+                f"DELETE FROM {table} WHERE {column} IN ({ids})"
+                for table, column in (
+                    ("jobsetevals", "jobset_id"),
+                    ("builds", "jobset_id"),
+                    ("jobsets", "id"),
+                )
+            ],
+            *further,
+        ]
+        gone = [RowChange("deleted", "jobsets", str(jobset.id), jobset.nickname) for jobset in jobsets]
+        self._delete(builds, evaluations, statements, about, *gone, *changes)
+        for jobset in jobsets:
+            jobset.exists = False
+
+    def _delete(
+        self,
+        builds: Sequence[Build],
+        evaluations: Sequence[Evaluation],
+        statements: Sequence[str],
+        about: str,
+        *changes: RowChange,
+    ) -> None:
+        """Delete rows, and take note of all that goes with them: steps that came from a build go with it too."""
+        ids = ",".join([str(build.id) for build in builds]) or "NULL"
         with self.world.begin() as transaction:
             (_, steps), *_ = transaction.run(
-                "SELECT build,stepnr FROM buildsteps "
-                f"WHERE build={build.id} OR propagatedfrom={build.id} ORDER BY build,stepnr;"
-                f"DELETE FROM builds WHERE id={build.id}"
+                ";".join(
+                    [
+                        (
+                            "SELECT build,stepnr FROM buildsteps "
+                            f"WHERE build IN ({ids}) OR propagatedfrom IN ({ids}) ORDER BY build,stepnr"
+                        ),
+                        *statements,
+                    ]
+                )
             )
             self._deleted(
                 transaction,
-                build.nickname,
+                about,
                 [
-                    RowChange("deleted", "builds", str(build.id), build.nickname),
+                    *[RowChange("deleted", "jobsetevals", str(e.id), e.nickname) for e in evaluations],
+                    *[RowChange("deleted", "builds", str(build.id), build.nickname) for build in builds],
                     *[RowChange("deleted", "buildsteps", f"{owner}/{number}") for owner, number in steps],
+                    *changes,
                 ],
             )
-        build.exists = False
-        build.finished = build.has_results = False
-        build.status = build.start = build.stop = None
-        build.reopen()
+        for evaluation in evaluations:
+            evaluation.exists = False
+        for build in builds:
+            build.deleted()
         gone = {(owner, number) for owner, number in steps}
-        build.other_steps.clear()
         for each in self.world.builds:
             each.step_numbers = [n for n in each.step_numbers if (each.id, n) not in gone]
 
@@ -276,14 +422,9 @@ class Person:
         """
         if not evaluation.exists:
             raise ImpossibleActionError(f"{evaluation.nickname}: delete is impossible, there is no row of it")
-        with self.world.begin() as transaction:
-            transaction.run(f"DELETE FROM jobsetevals WHERE id={evaluation.id}")
-            self._deleted(
-                transaction,
-                evaluation.nickname,
-                [RowChange("deleted", "jobsetevals", str(evaluation.id), evaluation.nickname)],
-            )
-        evaluation.exists = False
+        self._delete(
+            [], [evaluation], [f"DELETE FROM jobsetevals WHERE id={evaluation.id}"], evaluation.nickname
+        )
 
     def delete_step(self, build: Build, number: int) -> None:
         """Delete the row of a step.
@@ -354,6 +495,11 @@ class Person:
     def _deleted(self, transaction: OpenTransaction, about: str, changes: Sequence[RowChange]) -> None:
         transaction.commit("person", "delete", Written(about=about, rows=changes))
         self.world.deletions = True
+
+
+def _must_exist(jobset: Jobset) -> None:
+    if not jobset.exists:
+        raise ImpossibleActionError(f"{jobset.nickname}: there is no row of it, it was deleted")
 
 
 def _check_insert(builds: Sequence[Build], status: Status | None, *, pending: bool) -> None:

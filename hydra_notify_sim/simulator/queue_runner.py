@@ -252,7 +252,7 @@ class QueueRunner(Steps):
 
     def cached_failure(self, build: Build) -> list[Build]:
         """Know from before that it fails; then each build that needs it likewise, in a transaction of its own."""
-        build.must_be("cached failure", finished=False)
+        _not_under_way(build, "cached failure")
         done = []
         for each in [build, *self.world.dependents([build])]:
             status = Status.failed if each is build else Status.dependency_failed
@@ -281,7 +281,7 @@ class QueueRunner(Steps):
 
     def unsupported(self, build: Build, *, notify: bool = True) -> list[Build]:
         """Find no machine for the build's system: it fails with all that need it, and no step is ever sent."""
-        build.must_be("unsupported system", finished=False)
+        _not_under_way(build, "unsupported system")
         finished = self._take_along(
             build,
             Status.unsupported_system,
@@ -306,6 +306,14 @@ class QueueRunner(Steps):
         for build in self.world.builds:
             build.under_way.clear()
             build.begun = False
+
+
+def _not_under_way(build: Build, action: str) -> None:
+    build.must_be(action, finished=False)
+    if build.under_way:
+        raise ImpossibleActionError(
+            f"{build.nickname}: {action} is impossible, a step of it is under way; Hydra sees it before it sends one"
+        )
 
 
 def _not_begun(build: Build, action: str) -> None:

@@ -6,12 +6,15 @@ from typing import Any
 from hydra_notify_sim.contract import channels
 from hydra_notify_sim.contract.statuses import Status
 from hydra_notify_sim.simulator import bystanders
-from hydra_notify_sim.simulator.builds import Build, Jobset
+from hydra_notify_sim.simulator.builds import Build, Evaluation, Input, Jobset
 from hydra_notify_sim.simulator.names import Package
 from hydra_notify_sim.simulator.sql import Quoting, Value
 
 OWNER = "alice"
 """The user to whom made-up projects belong."""
+
+EXPRESSION = ("src", "release.nix")
+"""The input, and the file in it, that a jobset without a flake evaluates."""
 
 STEP_BUILDS = 0
 STEP_SUBSTITUTES = 1
@@ -41,17 +44,85 @@ def new_jobset(quoting: Quoting, jobset: Jobset) -> list[str]:
     row = quoting.row
     owner = row(OWNER, "Alice Example", "alice@example.org", "!", "create-projects")
     project = row(jobset.project, jobset.project, f"The {jobset.project} project", OWNER)
-    values = row(
-        jobset.name, jobset.id, jobset.project, f"{jobset.name} of {jobset.project}", "src", "release.nix", ""
-    )
+    source = (1, None, None, jobset.flake) if jobset.flake else (0, *EXPRESSION, None)
+    description = f"{jobset.name} of {jobset.project}"
+    values = row(jobset.name, jobset.id, jobset.project, description, *source, "")
     return [
         f"INSERT INTO users (username,fullname,emailaddress,password,type) VALUES {owner} ON CONFLICT DO NOTHING",
         f"INSERT INTO projects (name,displayname,description,owner) VALUES {project} ON CONFLICT DO NOTHING",
         (
-            "INSERT INTO jobsets (name,id,project,description,nixexprinput,nixexprpath,emailoverride) "
+            "INSERT INTO jobsets (name,id,project,description,type,nixexprinput,nixexprpath,flake,emailoverride) "
             f"VALUES {values}"
         ),
         f"SELECT setval('jobsets_id_seq',{jobset.id})",
+    ]
+
+
+def new_evaluation(quoting: Quoting, evaluation: Evaluation, now: int, *, errors_id: str) -> str:
+    """Return the statement for an evaluation's row; ``errors_id`` is SQL for the id of its row of errors."""
+    changed = evaluation.has_new_builds
+    source = (evaluation.flake, None, None) if evaluation.flake else (None, *EXPRESSION)
+    values = quoting.row(
+        evaluation.id,
+        evaluation.jobset.id,
+        now,
+        1,
+        2,
+        int(changed),
+        evaluation.hash,
+        len(evaluation.builds) if changed else None,
+        *source,
+    )
+    return (
+        "INSERT INTO jobsetevals (id,jobset_id,timestamp,checkouttime,evaltime,hasnewbuilds,hash,nrbuilds,flake,"
+        f"nixexprinput,nixexprpath,evaluationerror_id) VALUES {values[:-1]},{errors_id})"
+    )
+
+
+def members(quoting: Quoting, evaluation: Evaluation, new: Sequence[Build]) -> list[str]:
+    """Return the statement that makes what an evaluation found its members."""
+    fresh = set(map(id, new))
+    values = [quoting.row(evaluation.id, build.id, int(id(build) in fresh)) for build in evaluation.builds]
+    if not values:
+        return []
+    return [f"INSERT INTO jobsetevalmembers (eval,build,isnew) VALUES {','.join(values)}"]
+
+
+def constituents(quoting: Quoting, evaluation: Evaluation) -> list[str]:
+    """Return the statement for what the evaluation's aggregates stand for; a build that it does not hold is left out."""
+    found = set(map(id, evaluation.builds))
+    values = [
+        quoting.row(build.id, part.id)
+        for build in evaluation.builds
+        for part in build.constituents
+        if id(part) in found
+    ]
+    if not values:
+        return []
+    return [
+        f"INSERT INTO aggregateconstituents (aggregate,constituent) VALUES {','.join(values)} ON CONFLICT DO NOTHING"
+    ]
+
+
+def inputs(quoting: Quoting, evaluation: Evaluation, found: Iterable[Input]) -> list[str]:
+    """Return the statement for the inputs that an evaluation looked at; of one name, several are alternatives."""
+    numbers: dict[str, int] = {}
+    values = []
+    for one in found:
+        number = numbers[one.name] = numbers.get(one.name, -1) + 1
+        short = 7 if one.revision else None
+        values.append(
+            quoting.row(
+                evaluation.id, one.name, number, one.type, one.uri, one.revision, short, one.value, ""
+            )
+        )
+    if not values:
+        return []
+    return [
+        (
+            "INSERT INTO jobsetevalinputs (eval,name,altnr,type,uri,revision,shortrevlength,value,path) "
+            f"VALUES {','.join(values)}"
+        )
     ]
 
 
@@ -71,7 +142,7 @@ def new_builds(quoting: Quoting, builds: Sequence[Build], now: int) -> list[str]
     statements = [
         (
             "INSERT INTO builds (id,timestamp,jobset_id,job,nixname,description,drvpath,system,license,"
-            f"iscurrent,priority,finished,buildstatus,starttime,stoptime) VALUES {values}"
+            f"maintainers,iscurrent,priority,finished,buildstatus,starttime,stoptime) VALUES {values}"
         )
     ]
     if outputs:
@@ -90,6 +161,7 @@ def _queued(build: Build, now: int) -> tuple[Value, ...]:
         build.drv_path,
         build.system,
         package.licence,
+        ", ".join(build.maintainers) or None,
         1,
         100,
     )

@@ -14,6 +14,7 @@ from hydra_notify_sim.simulator.builds import (
     Evaluation,
     ImpossibleActionError,
     Jobset,
+    distinct,
     unfinished_dependents,
 )
 from hydra_notify_sim.simulator.ids import Ids
@@ -47,6 +48,7 @@ class World(Writer):
         busy: Callable[[], bool] = lambda: False,
         jobset: str = DEFAULT_JOBSET,
         first_build: int | None = None,
+        flake: str = "",
         detailed: bool = False,
     ) -> None:
         """Make a world; nothing is sent to the database yet.
@@ -60,6 +62,7 @@ class World(Writer):
             busy: whether the dispatcher is held at a point or inside a call right now.
             jobset: ``project:name`` of builds and evaluations that name no other.
             first_build: id of the first build, if it matters.
+            flake: the reference of the flake that this jobset evaluates, if it is one.
             detailed: also write the states that a step goes through on its machine (decision 0020).
 
         Raises:
@@ -75,6 +78,7 @@ class World(Writer):
         self.deletions = False
         """A person deleted rows, so that a payload may name what is gone."""
         self._default_jobset = jobset
+        self._flake = flake
         self._jobsets: dict[str, Jobset] = {}
         self._first_build = first_build
         self._last_build = self._last_evaluation = -1
@@ -88,8 +92,31 @@ class World(Writer):
         nickname = nickname or self._default_jobset
         known = self._jobsets.get(nickname)
         if known is None:
-            known = self._jobsets[nickname] = self._create_jobset(nickname)
+            flake = self._flake if nickname == self._default_jobset else ""
+            known = self._jobsets[nickname] = self._create_jobset(nickname, flake)
         return known
+
+    @property
+    def jobset_deleted(self) -> bool:
+        """Tell whether the jobset of builds that name no other was deleted."""
+        known = self._jobsets.get(self._default_jobset)
+        return known is not None and not known.exists
+
+    def jobsets_of(self, project: str) -> list[Jobset]:
+        """Return the jobsets of a project that are known and have a row."""
+        return [jobset for jobset in self._jobsets.values() if jobset.project == project and jobset.exists]
+
+    def known_jobset(self, nickname: str) -> Jobset | None:
+        """Return a jobset by ``project:name`` if it was asked for before; None if not."""
+        return self._jobsets.get(nickname)
+
+    def renamed(self, jobset: Jobset, name: str) -> None:
+        """Take note that a jobset has another name."""
+        del self._jobsets[jobset.nickname]
+        if self._default_jobset == jobset.nickname:
+            self._default_jobset = f"{jobset.project}:{name}"
+        jobset.name = name
+        self._jobsets[jobset.nickname] = jobset
 
     def build(
         self,
@@ -105,6 +132,7 @@ class World(Writer):
         products: int = 0,
         metrics: Mapping[str, float] | None = None,
         constituents: Sequence[Build] = (),
+        maintainers: Sequence[str] = (),
         same_derivation_as: Build | None = None,
     ) -> Build:
         """Make up a build and reserve its id; its row is written by an evaluation or an insert.
@@ -120,17 +148,21 @@ class World(Writer):
             outputs: names of the derivation's outputs.
             products: how many products a success leaves.
             metrics: metrics that a success leaves, by name.
-            constituents: the builds that it stands for, if it is an aggregate.
-            same_derivation_as: a build of the same derivation: one step finishes both.
+            constituents: the builds that it stands for, if it is an aggregate: it depends on each of them.
+            maintainers: mail addresses of its maintainers.
+            same_derivation_as: a build of the same derivation, and, if ``job`` is empty, of the same job: one step
+                finishes both. Name, system and outputs are its.
 
         """
         if steps < 1:
             raise ImpossibleActionError(f"{nickname}: a build takes at least one step, not {steps}")
         home = self.jobset(jobset)
         number = len(self.builds) + 1
-        package = (
-            self.names.package(number, name) if same_derivation_as is None else same_derivation_as.package
-        )
+        package = self.names.package(number, name)
+        paths = rows.output_paths(package, outputs)
+        if same_derivation_as is not None:
+            package, paths = same_derivation_as.package, dict(same_derivation_as.outputs)
+            system, job = same_derivation_as.system, job or same_derivation_as.job
         self._last_build = self._next("builds", self._last_build)
         build = Build(
             id=self._last_build,
@@ -141,13 +173,14 @@ class World(Writer):
             steps=steps,
             package=package,
             drv_path=package.drv_path,
-            outputs=rows.output_paths(package, outputs),
-            needs=list(needs),
+            outputs=paths,
+            needs=list(distinct([*needs, *constituents])),
             products=products,
             metrics=dict(metrics or {}),
             constituents=tuple(constituents),
             first_step=self.ids.first_step(self._last_build),
             twin=self.ids.twin(self._last_build, number),
+            maintainers=tuple(maintainers),
         )
         for needed in build.needs:
             needed.needed_by.append(build)
@@ -203,7 +236,7 @@ class World(Writer):
         last = self._last_build if table == "builds" else self._last_evaluation
         return f"SELECT setval('{table}_id_seq',{last})"
 
-    def _create_jobset(self, nickname: str) -> Jobset:
+    def _create_jobset(self, nickname: str, flake: str) -> Jobset:
         project, _, name = nickname.partition(":")
         if not project or not name:
             raise errors.UsageError(f"{nickname!r} is not the name of a jobset; write project:name")
@@ -218,8 +251,8 @@ class World(Writer):
         if self._last_build < 0:
             self._last_build, self._last_evaluation = found[0], found[1]
         if found[3] is not None:
-            return Jobset(found[3], project, name)
-        jobset = Jobset(self._next("jobsets", found[2]), project, name)
+            return Jobset(found[3], project, name, flake)
+        jobset = Jobset(self._next("jobsets", found[2]), project, name, flake)
         statements = rows.new_jobset(self.quoting, jobset)
         if empty:
             statements += self.surroundings(jobset)

@@ -41,6 +41,16 @@ def exists(build: Build) -> bool:
     return build.now.exists
 
 
+def can_be_found(build: Build) -> bool:
+    """Whether an evaluation can find it cached."""
+    return build.now.can_be_found
+
+
+def was_left_behind(build: Build) -> bool:
+    """Whether it is finished, and a change has taken its place."""
+    return is_finished(build) and not build.now.can_be_found and build.now.jobset.exists
+
+
 def is_open(build: Build) -> bool:
     """Whether it is not finished."""
     return build.now.exists and not build.now.finished

@@ -144,12 +144,13 @@ class Improvising(RuleBasedStateMachine):
         """Whether the server is one that we started."""
         return grounds.of(self.options).stage.environment.database.server.own
 
-    def new_build(self, **about: Any) -> Build:
-        """Let an evaluation find a new build."""
+    def new_build(self, *, found: bool = False, **about: Any) -> Build:
+        """Let an evaluation find a new build; ``found``: beside all that the last one held."""
         name = LETTERS[len(self.known_builds)]
-        self.story.add(name, GivenBuild(**about))
+        self.story.add(name, GivenBuild.model_validate(about))
+        known = [build.nickname for build in self.known_builds if found and build.now.can_be_found]
         handle = self.hold(name, row_comes_later=False)
-        self.act({"evaluate": {"new": [name]}})
+        self.act({"evaluate": {"new": [name], **({"cached": known} if known else {})}})
         self.written_evaluations += 1
         return handle
 

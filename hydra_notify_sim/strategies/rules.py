@@ -87,6 +87,7 @@ ENDING = dealt(lambda chance: vocabulary.ending(chance, certain=False), 200)
 BY_HAND = dealt(lambda chance: vocabulary.notification(chance, HERE, [HERE]), 200)
 RAW = dealt(lambda chance: vocabulary.raw(chance, HERE), 200)
 TASK = dealt(lambda chance: vocabulary.task(chance, "", HERE), 200)
+EDIT = dealt(vocabulary.edit, 50)
 MARKING = dealt(lambda chance: vocabulary.ending(chance, certain=False, log=False), 200)
 
 # Preconditions have names: Hypothesis shows them, and asks them often.
@@ -115,6 +116,11 @@ def has_room(machine: "DispatcherMachine") -> bool:
 def has_evaluations(machine: "DispatcherMachine") -> bool:
     """Whether there is an evaluation."""
     return machine.written_evaluations > 0
+
+
+def has_a_jobset(machine: "DispatcherMachine") -> bool:
+    """Whether nobody deleted it."""
+    return not machine.story.actors.world.jobset_deleted
 
 
 def has_several_plugins(machine: "DispatcherMachine") -> bool:
@@ -187,27 +193,44 @@ class DispatcherMachine(Improvising):
     # The evaluator
 
     @precondition(has_room)
-    @rule(target=builds, steps=st.sampled_from((1, 1, 2)))
-    def queue(self, steps: int) -> Build:
-        """Let the evaluator find a new build."""
-        return self.new_build(steps=steps)
+    @precondition(has_a_jobset)
+    @rule(target=builds, steps=st.sampled_from((1, 1, 2)), found=st.booleans())
+    def queue(self, steps: int, found: bool) -> Build:
+        """Let the evaluator find a new build, perhaps beside all that it knows."""
+        return self.new_build(found=found, steps=steps)
 
     @precondition(has_room)
-    @rule(target=builds, needs=builds)
-    def queue_one_that_needs(self, needs: Build) -> Build:
-        """Let the evaluator find a new build that fails if another one does."""
+    @precondition(has_a_jobset)
+    @rule(target=builds, needs=builds, how=st.sampled_from(("needs", "needs", "constituents")))
+    def queue_one_that_needs(self, needs: Build, how: str) -> Build:
+        """Let the evaluator find a new build that fails if another one does, perhaps an aggregate."""
+        if how == "constituents":
+            return self.new_build(constituents=[needs.nickname])
         return self.new_build(needs=[needs.nickname])
 
-    @precondition(Some(handles.exists))
-    @rule(target=evaluations, build=builds.filter(handles.exists))
-    def find_again(self, build: Build) -> str:
-        """Let the evaluator find a build that it knows."""
+    @precondition(has_room)
+    @precondition(Some(handles.was_left_behind))
+    @rule(target=builds, build=builds.filter(handles.was_left_behind))
+    def queue_once_more(self, build: Build) -> Build:
+        """Let the evaluator find that a change was reverted: a new build of the same derivation."""
+        return self.new_build(same_derivation_as=build.nickname)
+
+    @precondition(Some(handles.can_be_found))
+    @rule(
+        target=evaluations,
+        build=builds.filter(handles.can_be_found),
+        alone=st.sampled_from((False, False, True)),
+    )
+    def find_again(self, build: Build, alone: bool) -> str:
+        """Let the evaluator find what it found before: all of it, or one build that is left."""
         name = f"e{self.named_evaluations + 1}"
-        self.act({"evaluate": {"name": name, "cached": [build.nickname]}})
+        found = [one.nickname for one in self.known_builds if one is build or handles.can_be_found(one)]
+        self.act({"evaluate": {"name": name, "cached": [build.nickname] if alone else found}})
         self.named_evaluations += 1
         self.written_evaluations += 1
         return name
 
+    @precondition(has_a_jobset)
     @rule(how=st.sampled_from(ELSE))
     def evaluate(self, how: Step) -> None:
         """Let the evaluator find nothing, or fail."""
@@ -215,6 +238,7 @@ class DispatcherMachine(Improvising):
         self.written_evaluations += not how
 
     @precondition(has_evaluations)
+    @precondition(has_a_jobset)
     @rule()
     def evaluate_unchanged(self) -> None:
         """Let the evaluator see that the inputs are as they were."""
@@ -321,6 +345,7 @@ class DispatcherMachine(Improvising):
         """Delete the tasks of a plugin, or all that there are."""
         self.act({"delete": {"task": {} if all_of_them else {"plugin": plugin.name}}})
 
+    @precondition(has_a_jobset)
     @precondition(Some(handles.is_missing))
     @rule(build=builds.filter(handles.is_missing))
     def insert_build(self, build: Build) -> None:
@@ -328,11 +353,26 @@ class DispatcherMachine(Improvising):
         self.act({"insert": {"build": build.nickname}})
 
     @precondition(has_evaluations)
+    @precondition(has_a_jobset)
     @rule(evaluation=consumes(evaluations))
     def delete_evaluation(self, evaluation: str) -> None:
         """Delete the row of an evaluation."""
         self.act({"delete": {"evaluation": evaluation}})
         self.written_evaluations -= 1
+
+    @precondition(has_a_jobset)
+    @rule(edit=EDIT)
+    def edit_jobset(self, edit: Step) -> None:
+        """Rename, hide or show the jobset."""
+        self.act({"edit_jobset": edit})
+
+    @precondition(has_a_jobset)
+    @precondition(Some(handles.is_finished))
+    @rule(really=st.sampled_from((False, False, False, False, False, True)))
+    def delete_project(self, really: bool) -> None:
+        """Delete the project with all builds; seldom, for little can happen afterwards."""
+        if really:
+            self.act({"delete": {"project": "nixpkgs"}})
 
     # The dispatcher's life
 

@@ -25,6 +25,11 @@ class Actions(ABC):
     def _nickname(self, build: object) -> str:
         """Return the nickname of a build of this test. Raises UsageError for anything else."""
 
+    @property
+    @abstractmethod
+    def _jobset(self) -> str:
+        """The test's jobset as it is called now."""
+
     # The queue runner
 
     def start(self, *builds: Build) -> Build:
@@ -76,6 +81,24 @@ class Actions(ABC):
     def bump(self, *builds: Build) -> Build:
         """Give builds more priority at the web page."""
         return self._about(verbs.Bump, "bump", builds)
+
+    def edit_jobset(
+        self, *, name: str | None = None, hidden: bool | None = None, enabled: bool | str | None = None
+    ) -> None:
+        """Rename, hide, show, disable or enable the test's jobset at the web page; its builds go on.
+
+        ``enabled``: False and True, or ``"one_shot"`` (evaluated once, then disabled) or ``"one_at_a_time"``.
+        """
+        edit = {"name": name, "hidden": hidden, "enabled": enabled}
+        self.play(made(verbs.EditJobset, edit_jobset={k: v for k, v in edit.items() if v is not None}))
+
+    def delete_jobset(self) -> None:
+        """Delete the test's jobset at the web page, with its evaluations and builds."""
+        self.play(made(verbs.Delete, delete={"jobset": self._jobset}))
+
+    def delete_project(self) -> None:
+        """Delete the project of the test's jobset at the web page, with its jobsets, evaluations and builds."""
+        self.play(made(verbs.Delete, delete={"project": self._jobset.partition(":")[0]}))
 
     def delete(self, row: Build | Evaluation) -> None:
         """Delete the row of a build or an evaluation by hand."""

@@ -35,6 +35,9 @@ from hydra_notify_sim.testing.words import made, read
 __tracebackhide__ = True
 """Pytest shows a failure where the test is, not in here."""
 
+_USUAL = {"system": "x86_64-linux", "outputs": ["out"]}
+"""What `Hydra.job` says of a build where the test says nothing."""
+
 Seconds = float | int | str
 """A number of seconds, or as in a scenario: ``"6s"``, ``"2m"``, ``"26.5h"``."""
 
@@ -55,6 +58,7 @@ class Hydra(Actions):
         path: Path = Path("test.py"),
         payloads: channels.PayloadVersion | None = None,
         jobset: str = "nixpkgs:trunk",
+        flake: str | None = None,
         violated: Iterable[str] = (),
         scenario: Scenario | None = None,
         command: str = "",
@@ -69,6 +73,7 @@ class Hydra(Actions):
             path: the test's file.
             payloads: the form of eval_added and eval_failed; None: the one that the dispatcher reads.
             jobset: the jobset of builds that name no other.
+            flake: the reference of the flake that this jobset evaluates; None: it is none.
             violated: promises that the test means to break.
             scenario: what is played first, by `begin`; its jobset and payloads count.
             command: what runs the test again.
@@ -84,7 +89,9 @@ class Hydra(Actions):
         self._name = name
         self._tell = tell
         self._command = command
-        self._given = made(Given, jobset=jobset, payloads=payloads) if scenario is None else scenario.given
+        self._given = (
+            made(Given, jobset=jobset, flake=flake, payloads=payloads) if scenario is None else scenario.given
+        )
         self._first = () if scenario is None else scenario.story
         # A scenario in the making: builds and plugins are added to what is given, and its story is `story`.
         self._scenario = Scenario.model_construct(
@@ -241,6 +248,9 @@ class Hydra(Actions):
         outputs: Sequence[str] = ("out",),
         products: int = 0,
         metrics: Mapping[str, float] | None = None,
+        constituents: Iterable[Build] = (),
+        maintainers: Sequence[str] = (),
+        same_derivation_as: Build | None = None,
     ) -> Build:
         """Return a build that no evaluation has queued yet, for `evaluate`; nothing is written.
 
@@ -253,18 +263,32 @@ class Hydra(Actions):
             outputs: names of its outputs.
             products: how many products a success leaves.
             metrics: metrics that a success leaves.
+            constituents: the builds that an aggregate stands for; it needs each of them.
+            maintainers: mail addresses.
+            same_derivation_as: a build of the same derivation, and of the same job if ``job`` is None, as a change makes
+                that is reverted.
 
         """
-        nickname = told.nickname(job or "build", self._taken)
+        nickname = told.nickname(
+            job or (same_derivation_as.nickname if same_derivation_as else "build"), self._taken
+        )
+        same = (
+            {} if same_derivation_as is None else {"same_derivation_as": self._nickname(same_derivation_as)}
+        )
+        own: dict[str, Any] = {"system": system, "outputs": list(outputs)}
+        if same:
+            own = {key: value for key, value in own.items() if value != _USUAL[key]}
         given = made(
             GivenBuild,
             job=job,
             needs=[self._nickname(needed) for needed in needs],
             steps=steps,
-            system=system,
-            outputs=list(outputs),
             products=products,
             metrics={name: float(value) for name, value in (metrics or {}).items()},
+            constituents=[self._nickname(part) for part in constituents],
+            maintainers=list(maintainers),
+            **own,
+            **same,
         )
         if jobset is not None and jobset != self._given.jobset:
             self.story.untellable = f"it has builds of two jobsets, {self._given.jobset} and {jobset}"
@@ -283,20 +307,31 @@ class Hydra(Actions):
         *,
         new: Iterable[Build | str] = (),
         cached: Iterable[Build] = (),
+        errors: str | None = None,
+        flake: str | None = None,
+        inputs: Mapping[str, Mapping[str, str]] | None = None,
         unchanged: bool = False,
         fails: bool | str = False,
         fetch_fails: bool | str = False,
         error_changed: bool = False,
+        impossible: bool = False,
     ) -> Evaluation | None:
         """Let the evaluator run, and return the evaluation; None if it writes none.
 
         Args:
             new: builds to queue: from `job`, or names of jobs.
-            cached: builds that exist: found finished, or still queued.
+            cached: builds of the last evaluation with new builds: found finished, or still queued.
+            errors: what the jobs say that do not evaluate; the others are found, and eval_added is sent.
+            flake: the locked reference that is evaluated, where the jobset is a flake.
+            inputs: name to ``{"uri": …, "revision": …}``, as it was checked out.
             unchanged: the inputs are as they were.
             fails: the evaluation fails, with this message or one made up.
             fetch_fails: fetching an input fails.
             error_changed: the flag of payloads 2026-09.
+            impossible: write it although Hydra never would.
+
+        Raises:
+            ImpossibleActionError: Hydra would not do this, and ``impossible`` does not ask for it.
 
         """
         fresh = [self.job(build) if isinstance(build, str) else build for build in new]
@@ -304,6 +339,9 @@ class Hydra(Actions):
         said: dict[str, Any] = {
             "new": [self._nickname(build) for build in fresh],
             "cached": [self._nickname(build) for build in known],
+            "errors": errors,
+            "flake": flake,
+            "inputs": None if inputs is None else {name: dict(one) for name, one in inputs.items()},
             "unchanged": unchanged,
             "fails": fails,
             "fetch_fails": fetch_fails,
@@ -313,7 +351,7 @@ class Hydra(Actions):
         name = told.nickname("evaluation", self._taken) if writes else None
         if name:
             said["name"] = name
-        self.play(made(verbs.Evaluate, evaluate=said))
+        self.play(made(verbs.Evaluate, evaluate=said, impossible=impossible))
         if not name:
             return None
         evaluation = Evaluation(self._actors.evaluation_ids[name], name, (*fresh, *known))
@@ -573,6 +611,10 @@ class Hydra(Actions):
             who = plugin or f"no plugin ({', '.join(names) or 'none is installed'})"
             does = "does not have" if plugin else "has"
             raise errors.UsageError(f"{who} {does} the hook {hook}, so it is never called")
+
+    @property
+    def _jobset(self) -> str:
+        return self._actors.world.jobset().nickname
 
     @property
     def _taken(self) -> set[str]:

@@ -5,6 +5,8 @@ beside it. The teller keeps account of what is finished and whether the dispatch
 can happen; where a point is never reached, the rest may not, and the run says so.
 """
 
+from typing import Any
+
 from hydra_notify_sim.contract import channels
 from hydra_notify_sim.exploration import vocabulary
 from hydra_notify_sim.exploration.chance import Chance
@@ -15,7 +17,7 @@ MOST_STEPS = 9
 
 KINDS = (
     "evaluate", "build", "build", "finish", "start", "step", "substitute", "abort", "cancel", "restart", "bump",
-    "mark_only", "notify", "raw", "task", "delete", "life", "life", "connection", "advance", "settle",
+    "mark_only", "notify", "raw", "task", "delete", "jobset", "life", "life", "connection", "advance", "settle",
 )  # fmt: skip
 
 
@@ -47,6 +49,11 @@ class Teller:
         self._held = self._holding = self._unheard = False
         self._story: list[Step] = []
         self._evaluations = 0
+        self._members: list[str] = []
+        """Builds of the last evaluation with new builds: what the next one can find cached."""
+        self._deleted = False
+        """A person deleted the jobset."""
+        self._flake = chance.happens(0.08)
         self._given()
 
     # What is given
@@ -59,6 +66,7 @@ class Teller:
         self._later = [name for name, done in self._done.items() if done is False and chance.happens(0.3)]
         for name in self._later if "evaluate" in self._kinds else ():
             self._done[name] = None
+        self._members = [name for name, done in self._done.items() if done is not None]
         for name in ("github", "mail", "chat")[: chance.choice((1, 2, 2, 2, 3))]:
             self._plugins[name] = vocabulary.plugin(chance, "a")
         if chance.happens(0.08):
@@ -80,7 +88,11 @@ class Teller:
                 "scenario": "A story made up by chance",
                 "why": "Stories that someone thought of find what someone thought of",
                 "exercises": ["L-lives"],
-                "given": {"builds": self._builds, "plugins": self._plugins},
+                "given": {
+                    **({"flake": "github:example/farm"} if self._flake else {}),
+                    "builds": self._builds,
+                    "plugins": self._plugins,
+                },
                 "story": self._story,
             }
         )
@@ -192,6 +204,8 @@ class Teller:
                 return self._notify(raw=kind == "raw")
             case "task" | "delete":
                 return self._rows(kind)
+            case "jobset":
+                return self._edit_or_delete_the_jobset()
             case _:
                 return None if inside else self._life(kind)
 
@@ -220,18 +234,54 @@ class Teller:
         names = [name for name, is_done in self._done.items() if is_done is done]
         return self._chance.choice(names) if names else None
 
-    def _evaluate(self) -> Step:
+    def _edit_or_delete_the_jobset(self) -> Step | None:
+        if self._deleted:
+            return None
+        if self._chance.happens(0.7):
+            return {"edit_jobset": vocabulary.edit(self._chance)}
+        self._deleted = True
+        self._members = []
+        self._done = dict.fromkeys(self._done)
+        return {"delete": {"project": "nixpkgs"}}
+
+    def _reverted(self) -> str | None:
+        """Give a build of the same derivation as one that left the jobset; None if there is none."""
+        gone = [
+            name
+            for name, done in self._done.items()
+            if done and name not in self._members and "same_derivation_as" not in self._builds[name]
+        ]
+        if not gone or "again" in self._builds:
+            return None
+        self._builds["again"] = {"same_derivation_as": self._chance.choice(gone)}
+        return "again"
+
+    def _evaluate(self) -> Step | None:
         chance = self._chance
+        if self._deleted:
+            return None
         new = [name for name in self._later if self._done[name] is None]
+        known: list[str] = []
+        if self._members and chance.happens(0.6):
+            known = self._members if chance.happens(0.6) else [chance.choice(self._members)]
         if new and chance.happens(0.7):
-            for name in new:
-                self._done[name] = False
-            return {"evaluate": {"new": new}}
-        known = [name for name, done in self._done.items() if done is not None]
-        self._evaluations += 1
-        if known and chance.happens(0.6):
-            return {"evaluate": {"name": f"e{self._evaluations}", "cached": [chance.choice(known)]}}
-        return {"evaluate": chance.choice(({}, {"fails": True}, {"fetch_fails": True}))}
+            return self._finds(new, known)
+        if (again := self._reverted()) is not None:
+            return self._finds([again], known)
+        if known:
+            self._evaluations += 1
+            self._members = known
+            return {"evaluate": {"name": f"e{self._evaluations}", **vocabulary.found(chance, (), known)}}
+        ending: Step = chance.choice(({}, {"fails": True}, {"fetch_fails": True}))
+        if not ending:
+            self._members = []
+        return {"evaluate": ending}
+
+    def _finds(self, new: list[str], known: list[str]) -> Step:
+        for name in new:
+            self._done[name] = False
+        self._members = [*new, *known]
+        return {"evaluate": vocabulary.found(self._chance, new, known)}
 
     def _finishes(self, kind: str) -> Step | None:
         chance = self._chance
@@ -242,16 +292,30 @@ class Teller:
         if name is None:
             return None
         self._done[name] = True
-        needed = any(name in build.get("needs", ()) for build in self._builds.values())
-        ends = vocabulary.ending(chance, certain=needed or kind == "mark_only", log=kind != "mark_only")
+        twins = [twin for twin in self._twins(name) if self._done[twin] is False]
+        self._done |= dict.fromkeys(twins, True)
+        needed = bool(twins) or any(vocabulary.needs(build, name) for build in self._builds.values())
+        # Which failure it has from before is seen before it is started.
+        certain = needed or kind == "mark_only" or name in self._started()
+        ends = vocabulary.ending(chance, certain=certain, log=kind != "mark_only")
         if ends.get("status") in vocabulary.TAKES_ALONG:
-            self._take_along(name)
+            for one in (name, *twins):
+                self._take_along(one)
         return {kind: name, **ends}
+
+    def _twins(self, name: str) -> list[str]:
+        """Return the other builds of its derivation: one step finishes them too."""
+        same = self._builds[name].get("same_derivation_as")
+        return [
+            other
+            for other, build in self._builds.items()
+            if other == same or build.get("same_derivation_as") == name
+        ]
 
     def _take_along(self, name: str) -> None:
         """Note what fails with a build: all that needs it, through whichever others."""
         for other, build in self._builds.items():
-            if name in build.get("needs", ()):
+            if vocabulary.needs(build, name):
                 if self._done[other] is False:
                     self._done[other] = True
                 self._take_along(other)
@@ -272,9 +336,13 @@ class Teller:
 
     def _fresh(self) -> str | None:
         """Return a build that was never begun."""
-        touched = {one.get(verb) for one in self._story for verb in ("start", "restart", "build")}
+        touched = self._started() | {one.get(verb) for one in self._story for verb in ("restart", "build")}
         fresh = [name for name, done in self._done.items() if done is False and name not in touched]
         return self._chance.choice(fresh) if fresh else None
+
+    def _started(self) -> set[Any]:
+        """Return the builds of which a step was sent to a machine at some time."""
+        return {step.get("start") for step in self._story}
 
     def _notify(self, *, raw: bool) -> Step | None:
         chance = self._chance
@@ -287,7 +355,7 @@ class Teller:
         chance = self._chance
         plugin = chance.choice([*self._plugins, "gone_plugin"])
         later = [name for name, build in self._builds.items() if "row" in build and self._done[name] is None]
-        if later:
+        if later and not self._deleted:
             self._done[later[0]] = False
             return {"insert": {"build": later[0]}}
         if kind == "delete":

@@ -209,7 +209,10 @@ class _Teller:
                     f"the story of build {self.facts.build} cannot be: {wrong.message}"
                 )
             draft = drafts[at]
-            if draft.event is not None and draft.verb not in {"notify", "evaluate"}:
+            if draft.verb == "evaluate" and not draft.options:
+                # A story of one build knows a part of each evaluation only: what they hold besides cannot be told.
+                draft.options["impossible"] = True
+            elif draft.event is not None and draft.verb not in {"notify", "evaluate"}:
                 drafts[at] = making.by_hand(draft)
             else:
                 self.notes.append(f"'{draft.verb}' was left out of the story: {wrong.message}.")

@@ -29,6 +29,7 @@ MOVABLE = (
     verbs.MarkOnly,
     verbs.Notify,
     verbs.Delete,
+    verbs.EditJobset,
     verbs.Insert,
 )
 """Steps of the simulator and of the person. What the dispatcher's life and time are about is never moved."""

@@ -209,6 +209,107 @@ def test_a_deleted_evaluation_leaves_its_builds(stage: Any) -> None:
         stage.person.delete_evaluation(evaluation)
 
 
+def test_a_deleted_jobset_takes_its_evaluations_and_builds_along(stage: Any) -> None:
+    (other,) = stage.builds("other", jobset="nixos:small")
+    kernel, iso = (stage.world.build(name, jobset="pr:4711") for name in ("kernel", "iso"))
+    first = stage.evaluator.evaluate([kernel, iso], name="first")
+    stage.queue_runner.start(kernel)
+    stage.forget()
+    stage.person.delete_jobset(kernel.jobset)
+    assert stage.heard == [("delete", [])]
+    assert [(row.table, row.id) for row in stage.commits("delete")[0].rows] == [
+        ("jobsetevals", str(first.id)),
+        ("builds", str(kernel.id)),
+        ("builds", str(iso.id)),
+        ("buildsteps", f"{kernel.id}/1"),
+        ("jobsets", str(kernel.jobset.id)),
+    ]
+    assert stage.rows("SELECT project,name FROM jobsets") == [("nixos", "small")]
+    assert stage.rows("SELECT id FROM builds") == [(other.id,)]
+    assert stage.rows("SELECT name FROM projects ORDER BY 1") == [("nixos",), ("pr",)]
+    with pytest.raises(ImpossibleActionError, match="there is no row of it"):
+        stage.queue_runner.finish(kernel)
+    with pytest.raises(ImpossibleActionError, match="pr:4711: it cannot be evaluated, it was deleted"):
+        stage.evaluator.evaluate(jobset=kernel.jobset)
+    with pytest.raises(ImpossibleActionError, match="pr:4711: there is no row of it"):
+        stage.person.delete_jobset(kernel.jobset)
+
+
+def test_a_deleted_project_takes_its_jobsets_along(stage: Any) -> None:
+    (other,) = stage.builds("other", jobset="nixos:small")
+    one, two = (stage.world.build(name, jobset=f"pr:{name}") for name in ("12", "13"))
+    stage.queue(one)
+    stage.queue(two)
+    stage.person.delete_project("pr")
+    assert [(row.table, row.id) for row in stage.commits("delete")[0].rows if row.table != "builds"] == [
+        ("jobsetevals", "2"),
+        ("jobsetevals", "3"),
+        ("jobsets", str(one.jobset.id)),
+        ("jobsets", str(two.jobset.id)),
+        ("projects", "pr"),
+    ]
+    assert stage.rows("SELECT name FROM projects") == [("nixos",)]
+    assert stage.rows("SELECT id FROM builds") == [(other.id,)]
+    assert not one.exists
+    with pytest.raises(ImpossibleActionError, match="there is no jobset of this project"):
+        stage.person.delete_project("pr")
+
+
+def test_a_failure_that_came_from_a_deleted_jobset_goes_with_it(stage: Any) -> None:
+    (kernel,) = stage.builds("kernel", jobset="pr:4711")
+    (iso,) = stage.builds("iso", needs=[kernel])
+    stage.queue_runner.finish(kernel, "failed")
+    assert stage.rows(f"SELECT stepnr FROM buildsteps WHERE build={iso.id}") == [(1,)]
+    stage.person.delete_jobset(kernel.jobset)
+    assert stage.rows(f"SELECT stepnr FROM buildsteps WHERE build={iso.id}") == []
+    assert RowChange("deleted", "buildsteps", f"{iso.id}/1") in stage.commits("delete")[0].rows
+    assert iso.step_numbers == []
+
+
+def test_a_jobset_is_renamed_hidden_and_disabled(stage: Any) -> None:
+    (hello,) = stage.builds("hello", jobset="iohk:75")
+    jobset = hello.jobset
+    stage.person.edit_jobset(jobset, name="75-merged", hidden=True, enabled="disabled")
+    assert stage.row("SELECT name,hidden,enabled FROM jobsets") == ("75-merged", 1, 0)
+    assert stage.world.jobset("iohk:75-merged") is jobset
+    (commit,) = stage.commits("jobset_edited")
+    assert commit.rows == (
+        RowChange("updated", "jobsets", str(jobset.id), "iohk:75", ("name", "hidden", "enabled")),
+    )
+    with pytest.raises(ImpossibleActionError, match="iohk:75-merged: it is disabled"):
+        stage.evaluator.evaluate(cached=[hello])
+    stage.queue_runner.finish(hello)
+    assert stage.row("SELECT finished FROM builds") == (1,)
+    stage.person.edit_jobset(jobset, hidden=False, enabled="one_shot")
+    stage.evaluator.evaluate(cached=[hello])
+    assert stage.row("SELECT hidden,enabled FROM jobsets") == (0, 0)
+    with pytest.raises(ImpossibleActionError, match="it is disabled"):
+        stage.evaluator.evaluate(cached=[hello])
+
+
+def test_a_jobset_takes_no_name_that_is_taken(stage: Any) -> None:
+    one = stage.world.jobset("iohk:75")
+    stage.world.jobset("iohk:76")
+    with pytest.raises(ImpossibleActionError, match="there is a jobset iohk:76"):
+        stage.person.edit_jobset(one, name="76")
+    with pytest.raises(ImpossibleActionError, match="nothing is changed"):
+        stage.person.edit_jobset(one)
+
+
+def test_builds_that_were_there_before_come_from_an_evaluation(stage: Any) -> None:
+    hello = stage.world.build("hello", jobset="iohk:75")
+    stage.person.insert_builds([hello], finished="succeeded", actor="harness")
+    stage.person.insert_evaluation([hello], "before", actor="harness")
+    assert stage.rows("SELECT eval,build,isnew FROM jobsetevalmembers") == [(1, 1, 1)]
+    assert stage.rows(
+        "SELECT hasnewbuilds,nrbuilds,errormsg FROM jobsetevals JOIN evaluationerrors e ON e.id=evaluationerror_id"
+    ) == [(1, 1, "")]
+    stage.forget()
+    stage.evaluator.evaluate(cached=[hello])
+    assert stage.heard[-1][1][0] == ("cached_build_finished", f"2\t{hello.id}")
+    stage.evaluator.unchanged(jobset=hello.jobset)
+
+
 def test_a_deleted_step(stage: Any) -> None:
     (hello,) = stage.builds("hello")
     stage.queue_runner.finish(hello)
@@ -279,7 +380,7 @@ def test_every_commit_is_recorded_before_and_after(stage: Any) -> None:
     records = list(stage.history)
     assert all(isinstance(record, Commit) for record in records[::2])
     assert [record.commit for record in records[1::2]] == list(range(0, len(records), 2))
-    assert [commit.busy for commit in stage.commits()] == [False] * 3 + [True] * 6
+    assert [commit.busy for commit in stage.commits()] == [False] * 4 + [True] * 6
 
 
 def test_a_failed_transaction_is_recorded_as_not_happened(stage: Any) -> None:

@@ -140,7 +140,7 @@ def test_failed_with_output_is_a_success_of_the_step(stage: Any) -> None:
 
 def test_one_step_finishes_every_build_of_its_derivation(stage: Any) -> None:
     first = stage.world.build("first")
-    second = stage.world.build("second", same_derivation_as=first)
+    second = stage.world.build("second", job="alias", same_derivation_as=first)
     docs = stage.world.build("docs", needs=[first])
     stage.queue(first, second, docs)
     stage.queue_runner.finish(second)
@@ -151,7 +151,7 @@ def test_one_step_finishes_every_build_of_its_derivation(stage: Any) -> None:
 
 def test_a_failed_step_gives_its_code_to_every_build_of_its_derivation(stage: Any) -> None:
     first = stage.world.build("first")
-    second = stage.world.build("second", same_derivation_as=first)
+    second = stage.world.build("second", job="alias", same_derivation_as=first)
     docs = stage.world.build("docs", needs=[first])
     stage.queue(first, second, docs)
     stage.queue_runner.finish(second, "failed")
@@ -162,7 +162,7 @@ def test_a_failed_step_gives_its_code_to_every_build_of_its_derivation(stage: An
 def test_a_cached_failure_is_told_as_it_is_marked(stage: Any) -> None:
     (before,) = stage.builds("before")
     stage.queue_runner.finish(before, "failed")
-    again = stage.world.build("again", same_derivation_as=before)
+    again = stage.world.build("again", job="alias", same_derivation_as=before)
     docs = stage.world.build("docs", needs=[again])
     stage.queue(again, docs)
     stage.clock.time += 50

@@ -102,9 +102,62 @@ def test_q_substituted_and_restarted_it_is_built_like_any_other(story: Any) -> N
 
 def _evaluation(story: Any, *cached: tuple[str, int, int]) -> int:
     story.commit("eval_started", _note("eval_started", "t", 1), actor="evaluator")
+    story.commit("evaluation_errors", actor="evaluator")
     notes = [_note(channel, evaluation, build) for channel, evaluation, build in cached]
     added = _note("eval_added", "t", 1, cached[0][1])
     return story.commit("evaluation", *notes, added, actor="evaluator")
+
+
+def _found(
+    story: Any, evaluation: int, *, new: tuple[int, ...] = (), cached: tuple[int, ...] = (), **more: Any
+) -> int:
+    story.commit("eval_started", _note("eval_started", "t", 7), actor="evaluator")
+    story.commit("evaluation_errors", actor="evaluator")
+    notes = [_note("build_queued", build) for build in new]
+    notes += [_note("cached_build_finished", evaluation, build) for build in cached]
+    added = _note("eval_added", "t", 7, evaluation)
+    return story.commit("evaluation", *notes, added, actor="evaluator", **more)
+
+
+def test_q_transactions_a_member_of_the_last_evaluation_with_new_builds_is_found_cached(story: Any) -> None:
+    _found(story, 11, new=(5,))
+    _found(story, 14, cached=(5,))
+    _found(story, 17, cached=(5,), new=(8,))
+    _found(story, 21, cached=(8, 5))
+    assert not story.judge().violated
+
+
+def test_q_transactions_a_build_of_an_earlier_evaluation_is_not_found_cached(story: Any) -> None:
+    _found(story, 11, new=(5,))
+    _found(story, 14, new=(8,))
+    reverted = _found(story, 17, cached=(5,))
+    judged = story.judge()
+    assert judged.violated == {"Q-transactions"}
+    assert judged["Q-transactions"].records == (reverted,)
+    assert "evaluation 17 found b5 cached" in judged.why["Q-transactions"]
+
+
+def test_q_transactions_a_build_that_left_the_jobset_is_not_found_cached(story: Any) -> None:
+    _found(story, 11, new=(5, 8))
+    _found(story, 14, cached=(5,))
+    _found(story, 17, cached=(5, 8))
+    assert story.judge().violated == {"Q-transactions"}
+
+
+def test_q_transactions_what_is_asked_for_although_impossible_is_exempt(story: Any) -> None:
+    _found(story, 11, new=(5,))
+    _found(story, 14, new=(8,))
+    _found(story, 17, cached=(5,), fault="impossible")
+    assert not story.judge().violated
+
+
+def test_q_transactions_with_the_last_evaluation_deleted_nobody_knows_its_members(story: Any) -> None:
+    _found(story, 11, new=(5,))
+    _found(story, 14, new=(8,))
+    gone = (history.RowChange("deleted", "jobsetevals", "14"),)
+    story.commit("delete", actor="person", rows=gone)
+    _found(story, 17, cached=(5,))
+    assert not story.judge().violated
 
 
 def test_q_cached_once_held(story: Any) -> None:
