@@ -17,6 +17,8 @@ STATEMENT_SECONDS = 20.0
 """Seconds after which a statement is cancelled: somebody holds a lock, or the peer is silent."""
 STOP_SECONDS = 5.0
 """Seconds after being asked to stop in which a statement may still end by itself."""
+LEAST_SECONDS = 2.0
+"""Seconds that a statement is given all the same: one that stores what a plugin did which returned long after that."""
 CANCEL_SECONDS = 3.0
 """Seconds in which a statement that was cancelled must end; after that the connection is given up."""
 _HURRIED = 2
@@ -66,7 +68,7 @@ class Patience:
         """Return the seconds that are left to a statement that began then, by the monotonic clock."""
         until = begun + self._seconds
         if self._stop_by is not None:
-            until = min(until, self._stop_by)
+            until = min(until, max(self._stop_by, begun + LEAST_SECONDS))
         return until - time.monotonic()
 
 

@@ -27,7 +27,7 @@ PAUSES = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
 SAID_EVERY = 60.0
 """Seconds after which it is said again that the database is still not to be had."""
 STOP_WITHIN = 5.0
-"""Seconds after being asked to stop in which the event in hand is tried again if the database refuses it."""
+"""Seconds after being asked to stop, or after a plugin at work has returned, in which what is in hand is tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,6 +357,9 @@ class Dispatcher:
             return False
         finally:
             self.at_work = None
+            if self.stopping:
+                # The plugin may have been at work for longer; what it did is stored all the same.
+                self._stop_by = self.clock.now() + STOP_WITHIN
         self.metrics.plugin_success(channel, plugin.name)
         return True
 

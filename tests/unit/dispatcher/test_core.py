@@ -319,6 +319,21 @@ def test_asked_to_stop_it_still_stores_what_is_in_hand(world: Ports) -> None:
     assert plugin.calls == ["build_started"]
 
 
+def test_what_a_plugin_did_that_returned_long_after_the_stop_is_stored(world: Ports) -> None:
+    class Slow(Plugin):
+        def call(self, hook: str, arguments: dict[str, Any]) -> None:
+            dispatcher.stop()
+            world.time += 300.0
+            super().call(hook, arguments)
+
+    dispatcher = make(world, Slow("a", ValueError("x")))
+    work(dispatcher)
+    world.refused = {"store_retry": [LOCKED] * 3}
+    world.arriving = [ports.Received("build_started", "1")]
+    dispatcher.run()
+    assert sum(done[0] == "store" for done in world.done) == 1
+
+
 def test_asked_to_stop_it_gives_up_what_the_database_never_takes(
     world: Ports, caplog: pytest.LogCaptureFixture
 ) -> None:
