@@ -52,6 +52,9 @@ def test_what_only_generated_stories_find_is_shrunk_and_shown_everywhere(
     }
     assert as_generated
     assert as_generated <= set(out.iterdir())
+    assert all(f" {one}\n" in one.read_text(encoding="utf-8") for one in as_generated), (
+        "Again: with its directory"
+    )
     for text in (said, junit.read_text(encoding="utf-8"), page.read_text(encoding="utf-8")):
         assert f"in {file.stem}" in text or f"**{file.stem}**" in text
         assert str(file) in text
