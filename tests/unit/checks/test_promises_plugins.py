@@ -465,3 +465,13 @@ def test_r_delete_the_retry_came_before_the_emission_that_it_was_booked_on(solo:
     solo.fail("github", "build_queued", 5)
     solo.settle()
     assert not solo.judge().violated
+
+
+def test_p_missing_row_a_retry_of_what_was_deleted_is_kept(story: Any) -> None:
+    _failed(story)
+    story.commit("delete", actor="person", rows=(history.RowChange("deleted", "builds", "5"),))
+    gone = story.drop(1)
+    story.settle()
+    judged = story.judge()
+    assert gone in judged["P-missing-row"].records
+    assert "names a row that was deleted" in judged.why["P-missing-row"]
