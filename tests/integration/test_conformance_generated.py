@@ -46,7 +46,7 @@ def test_what_only_generated_stories_find_is_shrunk_and_shown_everywhere(
     file = Path(smallest["file"])
     assert file.parent == out
     assert file.stem == smallest["scenario"]
-    assert file.stem.startswith("B-clear-after-")
+    assert file.stem.startswith("B-")  # shrunk for this promise, or for another one that it breaks too
     as_generated = {
         Path(one["file"]) for one in promise["findings"] if one["scenario"].startswith("generated-0-")
     }
