@@ -220,6 +220,40 @@ def test_b_recover_the_connection_was_lost_while_the_mark_was_being_cleared(solo
     assert not solo.judge().violated
 
 
+def test_b_recover_what_this_life_had_shown_need_only_be_acknowledged(solo: Any) -> None:
+    solo.start()
+    solo.finish(5)
+    solo.call("github", "build_finished", 5)
+    solo.disconnect()
+    solo.up()
+    solo.clear(5)
+    solo.settle()
+    assert not solo.judge().violated
+
+
+def test_b_recover_what_an_earlier_life_had_shown_is_told_again(solo: Any) -> None:
+    solo.start()
+    solo.finish(5)
+    solo.call("github", "build_finished", 5)
+    solo.crash()
+    solo.start(up=False)
+    solo.disconnect()
+    solo.up()
+    solo.clear(5)
+    solo.settle()
+    assert "B-recover" in solo.judge().violated
+
+
+def test_b_recover_what_was_never_shown_is_not_acknowledged_unseen(solo: Any) -> None:
+    solo.start()
+    solo.disconnect()
+    solo.mark(5)
+    solo.up()
+    solo.clear(5)
+    solo.settle()
+    assert solo.judge().violated
+
+
 def test_b_listen_first_held(solo: Any) -> None:
     solo.start(up=False)
     marked, _ = solo.finish(5)
