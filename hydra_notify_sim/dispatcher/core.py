@@ -252,12 +252,12 @@ class Dispatcher:
         """Do one step of the work in hand, or return what it returned in an earlier attempt."""
         earlier = self._steps_done.setdefault(name, [])
         nth = self._steps_taken[name]
-        self._steps_taken[name] += 1
         if nth == len(earlier):
             try:
                 earlier.append(step(*args))
             except ports.MissingRowError as missing:
                 earlier.append(missing)
+        self._steps_taken[name] += 1
         if isinstance(earlier[nth], ports.MissingRowError):
             raise earlier[nth]
         return earlier[nth]
