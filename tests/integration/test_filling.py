@@ -133,7 +133,7 @@ def test_hydra_notify_may_call_its_plugins_in_another_order(
     assert "with 2 orders of the plugins" in said
     assert "crashed at after_call 1 of `build: iso`" in said
     filled = tmp_path / "incident-filled.yaml"
-    assert " --seed 3 incident-filled.yaml" in filled.read_text()
+    assert f" --seed 3 {filled}\n" in filled.read_text()
     assert ending.main(["replay", str(filled), *command, "--seed", "3"]) == 0
     assert ending.main(["replay", str(filled), *command]) == 1
 

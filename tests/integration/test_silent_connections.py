@@ -33,7 +33,7 @@ story:
 class Notices(core.Dispatcher):
     """Gives a turn two seconds; an answer that takes longer will not come."""
 
-    def run(self) -> None:
+    def run(self, after_turn: Callable[[], None] = lambda: None, heartbeat: float = 0.5) -> None:
         signal.signal(signal.SIGALRM, _too_long)
         while not self.stopping:
             self.turn(0.5)
@@ -52,7 +52,7 @@ class Notices(core.Dispatcher):
 class NeverNotices(core.Dispatcher):
     """Waits for ever for what will not come."""
 
-    def run(self) -> None:
+    def run(self, after_turn: Callable[[], None] = lambda: None, heartbeat: float = 0.5) -> None:
         while not self.stopping:
             self.turn(1_000_000)
 
