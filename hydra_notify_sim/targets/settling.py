@@ -117,8 +117,14 @@ class Settling:
                 target.record(history.Up(t=target.now, life=life.number))
             if not self._none_due():
                 return f"{self._due()} tasks are due and not run"
+            before = life.handled, self._marked()
             if not self._confirmed():
                 return "it does not answer any more"
+            if (life.handled, self._marked()) != before:
+                # A dispatcher may tell live events and a backlog of marks in turns: more marks may be left.
+                if self._out_of_time():
+                    return "it goes on and on"
+                continue
             if not self._stays_quiet():
                 continue
             target.observe()
@@ -184,6 +190,12 @@ class Settling:
         row = self._target.journal.connection.execute(
             "SELECT count(*) FROM taskretries WHERE retry_at <= %s AND pluginname <> %s",
             [int(time.time()), self._target.sentinels.stored_as],
+        ).fetchone()
+        return int(row[0]) if row is not None else 0
+
+    def _marked(self) -> int:
+        row = self._target.journal.connection.execute(
+            "SELECT count(*) FROM builds WHERE notificationpendingsince IS NOT NULL"
         ).fetchone()
         return int(row[0]) if row is not None else 0
 
