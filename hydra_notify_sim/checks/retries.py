@@ -107,6 +107,8 @@ class Retries:
                 self._went(number, before)
             elif before is None:
                 self._came(number, after)
+            elif self._is_useless(after) and self._by_person.get(after.id) != "updated":
+                self._kept_useless(number, before, after)
             elif after.attempts != before.attempts:
                 self._counted_up(number, before, after)
             elif after.due > before.due:
@@ -145,10 +147,29 @@ class Retries:
         if task.attempts == 1:
             self._judge_due(number, task, event)
 
+    def _is_useless(self, task: history.Task) -> bool:
+        """Tell whether no call can come of a task: it cannot be read, or nobody has the hook."""
+        event = self.world.task_event(task)
+        return event is None or not self.world.has_hook(task.plugin, event.channel)
+
+    def _kept_useless(self, number: int, before: history.Task, task: history.Task) -> None:
+        """Judge a task of which no call can come and that was written anew: it may only be parked."""
+        poisoned = self.world.task_event(task) is None
+        if poisoned and task.due > self.world.now + PARKED:
+            return
+        promise = "R-poison" if poisoned else "R-gone-plugin"
+        should = "be removed, or parked never to be due" if poisoned else "be dropped"
+        self.findings.exercise(promise, number)
+        self.findings.violate(
+            promise,
+            f"the task {task.channel} {task.payload!r} of {task.plugin}, {'which cannot be read' if poisoned else 'who is gone or not interested'}, "
+            f"should {should}; it was put off by {task.due - before.due:.0f} s, with {task.attempts} attempts.",
+            [number],
+        )
+
     def _counted_up(self, number: int, before: history.Task, task: history.Task) -> None:
         event = self.world.task_event(task)
-        if event is None:
-            return
+        assert event is not None, "of an unreadable task `_kept_useless` takes care"
         self.deliveries.ledger.task_moved(task.plugin, event)
         if self._names_what_is_gone(event):
             self.findings.exercise("P-missing-row", number)

@@ -8,13 +8,6 @@ from psycopg import conninfo
 from hydra_notify_sim.database.locks import WatchfulConnection
 from hydra_notify_sim.errors import EnvironmentFailedError, UsageError
 
-_READ_ONLY = "-c default_transaction_read_only=on"
-_PATIENCE = {
-    "keepalives_idle": 15,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 30_000,
-}
 _WITHIN = 10
 """Seconds that a connection may take, unless the DSN says otherwise."""
 _OWN_SETTINGS = (
@@ -107,25 +100,16 @@ def _opened(cls: type[_C], dsn: str, name: str, application_name: str) -> _C:
             dsn = conninfo.make_conninfo(dsn, connect_timeout=_WITHIN)
         return cls.connect(dsn, autocommit=True, application_name=application_name)
     except psycopg.Error as error:
-        said = str(error).strip().split("\n")[0].rstrip(".")
-        raise EnvironmentFailedError(
-            f"Database {name!r} cannot be reached: {said}. "
-            f"Is the server running, and are host, port, user and password right?"
-        ) from None  # psycopg's error holds on to the connection string
+        raise unreachable(name, error) from None  # psycopg's error holds on to the connection string
 
 
-def read_only(dsn: str) -> tuple[str, str]:
-    """Return the DSN of connections that cannot write, and the name of the database.
-
-    A connection with it counts as lost after half a minute of silence from a server that was asked something.
-
-    Raises UsageError as `check_dsn` does.
-    """
-    given = check_dsn(dsn)
-    options = f"{given.get('options') or ''} {_READ_ONLY}".strip()
-    patience = {name: value for name, value in _PATIENCE.items() if name not in given}
-    name = str(given.get("dbname") or given.get("user") or "the default")
-    return conninfo.make_conninfo(dsn, options=options, **patience), name
+def unreachable(name: str, error: psycopg.Error) -> EnvironmentFailedError:
+    """Return the error that says why the database `name` cannot be reached."""
+    said = first_line(error).rstrip(".")
+    return EnvironmentFailedError(
+        f"Database {name!r} cannot be reached: {said}. "
+        f"Is the server running, and are host, port, user and password right?"
+    )
 
 
 def unreadable(name: str, error: psycopg.Error, more_tables: str = "") -> EnvironmentFailedError:
@@ -141,7 +125,20 @@ def unreadable(name: str, error: psycopg.Error, more_tables: str = "") -> Enviro
         return EnvironmentFailedError(
             f"Database {name!r} does not let this user read: {said}. GRANT SELECT ON {tables} TO the user."
         )
+    if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+        return EnvironmentFailedError(
+            f"Database {name!r} is on a standby, where nothing is notified: {said}. Name the primary."
+        )
     return EnvironmentFailedError(f"Database {name!r} cannot be read: {said}.")
+
+
+def database_name(dsn: str) -> str:
+    """Return the name of the database that a connection string leads to, for messages.
+
+    Raises UsageError as `check_dsn` does.
+    """
+    given = check_dsn(dsn)
+    return str(given.get("dbname") or given.get("user") or "the default")
 
 
 def first_line(error: Exception) -> str:

@@ -137,8 +137,10 @@ def parameters(dsn: str) -> str:
     return conninfo.make_conninfo(dsn, **wanted)
 
 
-def connector(dsn: str, patience: Patience | None = None) -> Callable[[str], psycopg.Connection[Any]]:
-    """Return what opens an autocommit connection under an application name."""
+def connector(
+    dsn: str, patience: Patience | None = None, *, read_only: bool = False
+) -> Callable[[str], psycopg.Connection[Any]]:
+    """Return what opens an autocommit connection under an application name; ``read_only`` ones cannot write."""
     patience = patience or Patience()
     complete = parameters(dsn)
     hurried = conninfo.make_conninfo(complete, connect_timeout=_HURRIED)
@@ -153,6 +155,9 @@ def connector(dsn: str, patience: Patience | None = None) -> Callable[[str], psy
         connection.patience = patience
         try:
             keep_every_byte(connection)
+            if read_only:
+                # Not an option of the connection: libpq takes a server with it for a standby.
+                connection.execute("SET default_transaction_read_only TO on")
         except BaseException:
             connection.close()
             raise

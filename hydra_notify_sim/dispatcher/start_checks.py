@@ -62,14 +62,14 @@ def check(dsn: str, plugins: Sequence[str], connect: postgres.Connect) -> Found:
 
 def _look(shown: str, session: postgres.Session, plugins: Sequence[str]) -> Found:
     connection = session.querying
-    _check_schema(shown, connection)
+    check_schema(shown, connection)
     if missing := rights.missing(connection):
         raise errors.EnvironmentFailedError(
             f"The user {connection.info.user!r} lacks rights on {shown}, so no plugin was called. "
             f"As its owner run: {rights.grants(connection, missing)}"
         )
     _check_names(shown, connection, plugins)
-    _check_listening(shown, session)
+    check_listening(shown, session.listening, session.querying)
     foreign = connection.execute(
         "SELECT pluginname, count(*) FROM taskretries GROUP BY pluginname ORDER BY 1"
     )
@@ -82,7 +82,8 @@ def _look(shown: str, session: postgres.Session, plugins: Sequence[str]) -> Foun
     )
 
 
-def _check_schema(shown: str, connection: psycopg.Connection[Any]) -> None:
+def check_schema(shown: str, connection: psycopg.Connection[Any]) -> None:
+    """Look whether Hydra's tables and columns are where search_path leads; raise EnvironmentFailedError if not."""
     tables = list(rights.TABLES)
     lost = [
         name
@@ -131,16 +132,19 @@ def _check_names(shown: str, connection: psycopg.Connection[Any], plugins: Seque
             ) from None
 
 
-def _check_listening(shown: str, session: postgres.Session) -> None:
-    """Send a notification to ourselves: a pooler may take LISTEN, and lose it."""
+def check_listening(
+    shown: str, listening: psycopg.Connection[Any], notifying: psycopg.Connection[Any]
+) -> None:
+    """Send a notification to ourselves, for a pooler may take LISTEN, and lose it; raise EnvironmentFailedError then."""
     channel = sql.Identifier(f"hydra_notify_sim_{os.getpid()}")
-    session.listening.execute(sql.SQL("LISTEN {}").format(channel))
-    session.querying.execute(sql.SQL("NOTIFY {}").format(channel))
-    pgconn = session.listening.pgconn
+    listening.execute(sql.SQL("LISTEN {}").format(channel))
+    notifying.execute(sql.SQL("NOTIFY {}").format(channel))
+    pgconn = listening.pgconn
     until = time.monotonic() + SELF_NOTIFICATION_SECONDS
     while (left := until - time.monotonic()) > 0:
         pgconn.consume_input()
         if pgconn.notifies() is not None:
+            listening.execute(sql.SQL("UNLISTEN {}").format(channel))
             return
         select.select([pgconn.socket], [], [], min(left, 0.5))
     raise errors.EnvironmentFailedError(

@@ -15,6 +15,7 @@ from psycopg.rows import namedtuple_row
 from hydra_notify_sim.checks import events
 from hydra_notify_sim.contract import channels
 from hydra_notify_sim.database import connections
+from hydra_notify_sim.dispatcher import connecting, start_checks
 
 APPLICATION = "hydra-notify-sim doctor (read-only)"
 LISTENS = "hydra-notify-sim dispatcher: listen"
@@ -29,8 +30,6 @@ QUEUE_FULL = 0.25
 EXAMPLES = 5
 """How many ids a finding names."""
 
-_SECONDS = 30
-"""Seconds that one statement, or the wait for one lock, may take."""
 _DISPATCHER = re.compile(r"\blisten\b|taskretries|notificationpendingsince", re.IGNORECASE)
 """What the last statement of a dispatcher's connection is about."""
 
@@ -112,10 +111,14 @@ def look(dsn: str) -> Facts:
         EnvironmentFailedError: the database cannot be reached or read, or is not one of Hydra's.
 
     """
-    dsn, name = connections.read_only(dsn)
-    with connections.connect(dsn, name, APPLICATION) as connection:
+    name = connections.database_name(dsn)
+    try:
+        connection = connecting.connector(dsn, read_only=True)(APPLICATION)
+    except psycopg.Error as error:
+        raise connections.unreachable(name, error) from None
+    with connection:
         try:
-            connection.execute(f"SET statement_timeout = '{_SECONDS}s'; SET lock_timeout = '{_SECONDS}s'")
+            start_checks.check_schema(connections.without_passwords(dsn), connection)
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             with connection.transaction():
                 return _facts(connection, name)

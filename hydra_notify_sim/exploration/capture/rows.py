@@ -61,7 +61,10 @@ class Rows:
         wanted = sorted({build for build in builds if 0 < build <= INT4_MAX})
         for begin in range(0, len(wanted), AT_ONCE):
             part = wanted[begin : begin + AT_ONCE]
-            found = {row[0]: history.BuildRow(*row[1:]) for row in connection.execute(BUILDS, [part])}
+            found = {
+                row[0]: history.BuildRow(*map(_readable, row[1:]))
+                for row in connection.execute(BUILDS, [part])
+            }
             for build in part:
                 row = found.get(build)
                 if build not in self.builds or self.builds[build] != row:
@@ -79,5 +82,19 @@ def _read(connection: psycopg.Connection[Any]) -> tuple[dict[int, int], dict[int
         if mark is not None:
             marks[id_] = mark
         else:
-            tasks[id_] = history.Task(id_, channel, plugin, payload, numbers[0], float(numbers[1]))
+            tasks[id_] = history.Task(
+                id_,
+                _readable(channel),
+                _readable(plugin),
+                _readable(payload),
+                numbers[0],
+                float(numbers[1]),
+            )
     return marks, tasks
+
+
+def _readable(value: Any) -> Any:
+    """Write bytes of a text that are no text as escapes, for a file of JSON cannot hold them."""
+    if not isinstance(value, str) or value.isascii():
+        return value
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -356,6 +356,30 @@ def test_r_poison_violated(story: Any) -> None:
     assert "should be removed, or parked never to be due" in judged.why["R-poison"]
 
 
+def test_r_poison_may_not_climb_the_ladder(story: Any) -> None:
+    story.start()
+    task = story.insert_task("github", "build_finished", "not a number", due_in=5)
+    story.settle()
+    story.wait(5)
+    story.requeue(task, 2, due_in=4)
+    story.settle()
+    judged = story.judge()
+    assert judged.violated == {"R-poison"}
+    assert "it was put off by 4 s, with 2 attempts" in judged.why["R-poison"]
+
+
+def test_r_gone_plugin_may_not_climb_the_ladder(story: Any) -> None:
+    _failed(story)
+    story.crash()
+    story.start(chat=["build_queued"])
+    story.wait(2)
+    story.requeue(1, 2, due_in=4)
+    story.settle()
+    judged = story.judge()
+    assert judged.violated == {"R-gone-plugin"}
+    assert "should be dropped; it was put off" in judged.why["R-gone-plugin"]
+
+
 def test_r_poison_ends_the_dispatcher(story: Any) -> None:
     story.start()
     story.insert_task("github", "build_finished", "not a number")

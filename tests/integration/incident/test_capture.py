@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
+from psycopg import conninfo
 
-from hydra_notify_sim import history
+from hydra_notify_sim import errors, history
 from hydra_notify_sim.cli import ending
 from hydra_notify_sim.database import Database
+from hydra_notify_sim.dispatcher import connecting
 from hydra_notify_sim.exploration.capture import tap
 
 WORLD = """
@@ -189,7 +192,7 @@ def test_a_recording_is_ended_by_a_signal_and_can_be_judged(database: Database, 
         (["--dsn", "host=x password=ge heim", "--out", "x.jsonl"], (2, "no PostgreSQL connection string")),
         (["--dsn", "{hydra}?password=geheim", "--out", "/dev/full", "--overwrite"], (3, "No space left")),
         (["--dsn", "{hydra}?password=geheim", "--out", "no/x.jsonl"], (3, "No such file")),
-        (["--dsn", "{other}?password=geheim", "--out", "x.jsonl"], (3, "none of Hydra's")),
+        (["--dsn", "{other}?password=geheim", "--out", "x.jsonl"], (3, "is not a Hydra database")),
         (["--dsn", "{hydra}", "--out", "x.jsonl", "--build", "1"], (2, "give one or the other")),
         (["--dsn", "{hydra}"], (2, "name the database and the file")),
         (["--dsn", "{hydra}", "--out", "x.jsonl", "--interval", "0"], (2, "write a duration")),
@@ -211,3 +214,139 @@ def test_what_is_wrong_is_a_sentence_without_a_password(
     assert "heim" not in written.out + written.err
     assert "Traceback" not in written.err
     assert not list(in_directory.iterdir())
+
+
+# Under the faults of a real PostgreSQL
+
+
+def test_a_locked_table_hinders_its_looks_and_not_its_hearing(
+    database: Database, connection: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connecting, "STATEMENT_SECONDS", 0.3)
+    monkeypatch.setattr(tap, "HINDERED", 0.1)
+    watched = Watched(database.dsn)
+    with database.connect("somebody") as other:
+
+        def lock() -> None:
+            other.execute("BEGIN; LOCK TABLE builds IN ACCESS EXCLUSIVE MODE")
+            other.execute(FINISH.format(6, 2))
+            connection.execute("SELECT pg_notify('build_started', '1')")
+
+        def unlock() -> None:
+            while not watched.said:
+                with pytest.raises(psycopg.errors.QueryCanceled) as refused:
+                    watched.tap._look()
+                watched.tap._go_on_after(refused.value, lambda: False)
+            other.execute("COMMIT")
+
+        watched.play((lock, history.Heard), (unlock, history.Changed))
+    assert watched.of(history.Gap) == []
+    assert watched.of(history.Changed)[-1].marked == {2: 6}
+    assert watched.said == [
+        f"The rows of {watched.tap.database!r} cannot be looked at now (canceling statement due to user request); trying again."
+    ]
+
+
+def test_a_migration_does_not_stop_it(database: Database, connection: psycopg.Connection[Any]) -> None:
+    watched = Watched(database.dsn)
+    looks = [
+        (lambda mark=mark: connection.execute(FINISH.format(mark, 1)), history.Changed)
+        for mark in range(10, 18)
+    ]
+
+    def migrate() -> None:
+        connection.execute(
+            "ALTER TABLE builds ADD COLUMN keepuntil int; ALTER TABLE builds ALTER COLUMN size TYPE numeric"
+        )
+        connection.execute(FINISH.format(99, 1))
+
+    watched.play(*looks, (migrate, history.Changed))
+    assert watched.of(history.Changed)[-1].marked == {1: 99}
+    assert watched.of(history.Gap) == []
+
+
+def test_a_right_that_is_taken_away_ends_it_with_what_to_grant(
+    database: Database, connection: psycopg.Connection[Any]
+) -> None:
+    connection.execute("DROP ROLE IF EXISTS watcher; CREATE ROLE watcher LOGIN")
+    connection.execute(
+        "GRANT USAGE ON SCHEMA public TO watcher;"
+        "GRANT SELECT ON builds, jobsets, taskretries, buildsteps, jobsetevals TO watcher"
+    )
+    try:
+        watched = Watched(conninfo.make_conninfo(database.dsn, user="watcher"))
+
+        def revoke() -> None:
+            connection.execute("REVOKE SELECT ON builds FROM watcher")
+
+        with pytest.raises(
+            errors.EnvironmentFailedError, match=r"does not let this user read: .*GRANT SELECT ON builds"
+        ):
+            watched.play((revoke, history.Gap))
+        watched.tap.close()
+    finally:
+        connection.execute("DROP OWNED BY watcher; DROP ROLE watcher")
+
+
+def test_texts_that_are_no_text_are_recorded_as_escapes(encoded: Callable[[str], str]) -> None:
+    dsn = encoded("SQL_ASCII")
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(WORLD)
+        watched = Watched(dsn)
+
+        def notify() -> None:
+            connection.execute(
+                r"UPDATE builds SET job = E'caf\351' WHERE id = 2; SELECT pg_notify('step_finished', E'2\t1\t/log/caf\351')"
+            )
+
+        watched.play((notify, history.Seen))
+    (heard,) = watched.of(history.Heard)
+    assert heard.payload == "2\t1\t/log/caf\\xe9"
+    assert [one.row.job for one in watched.of(history.Seen) if one.build == 2] == ["caf\\xe9"]
+    msgspec.json.encode(watched.records)
+
+
+def test_a_pooler_that_loses_listen_is_refused(database: Database, relay: Any, relayed: str) -> None:
+    relay.loses_notifications = True
+    with pytest.raises(errors.EnvironmentFailedError, match=r"LISTEN is lost.*PgBouncer"):
+        Watched(relayed)
+
+
+def test_a_search_path_that_leads_elsewhere_is_told(
+    database: Database, connection: psycopg.Connection[Any]
+) -> None:
+    with pytest.raises(errors.EnvironmentFailedError, match="search_path does not lead there"):
+        Watched(conninfo.make_conninfo(database.dsn, options="-c search_path=pg_catalog"))
+
+
+def test_a_silent_peer_is_a_gap_and_holds_nothing_up(
+    database: Database,
+    connection: psycopg.Connection[Any],
+    relay: Any,
+    relayed: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connecting, "STATEMENT_SECONDS", 0.5)
+    monkeypatch.setattr(connecting, "CANCEL_SECONDS", 0.2)
+    watched = Watched(relayed)
+    watched.play(
+        (relay.silence, history.Gap),
+        (lambda: connection.execute("SELECT pg_notify('build_finished', '2')"), history.Heard),
+    )
+    (gap,) = watched.of(history.Gap)
+    assert "has not answered" in gap.reason
+
+
+@pytest.mark.slow
+def test_sigterm_ends_it_while_the_peer_is_silent(
+    database: Database, connection: psycopg.Connection[Any], relay: Any, relayed: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "history.jsonl"
+    command = [sys.executable, "-m", "hydra_notify_sim", "capture", "--dsn", relayed, "--out", str(out)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "Recording" in process.stderr.readline()
+        relay.silence()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        assert "Recorded 0 notifications" in process.stderr.read()
