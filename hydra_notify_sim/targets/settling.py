@@ -117,14 +117,8 @@ class Settling:
                 target.record(history.Up(t=target.now, life=life.number))
             if not self._none_due():
                 return f"{self._due()} tasks are due and not run"
-            before = life.handled, self._marked()
-            if not self._confirmed():
+            if not self._through_its_backlog():
                 return "it does not answer any more"
-            if (life.handled, self._marked()) != before:
-                # A dispatcher may tell live events and a backlog of marks in turns: more marks may be left.
-                if self._out_of_time():
-                    return "it goes on and on"
-                continue
             if not self._stays_quiet():
                 continue
             target.observe()
@@ -133,6 +127,20 @@ class Settling:
                 return ""
             if self._out_of_time():
                 return "tasks become due faster than they are run"
+
+    def _through_its_backlog(self) -> bool:
+        """Send a sentinel once more; again for each marked build, while it tells of them before the sentinel.
+
+        A dispatcher may tell live events and a backlog of marks in turns. So a sentinel that is answered says only
+        that one marked build has had its turn.
+        """
+        for _ in range(self._marked() + 1):
+            before = self._life.handled, self._marked()
+            if not self._confirmed():
+                return False
+            if (self._life.handled, self._marked()) == before:
+                break
+        return True
 
     def _confirmed(self) -> bool:
         """Send a sentinel, again and again, until it is answered."""
