@@ -20,7 +20,7 @@ READY := $(VENV)/.ready
 WORKERS ?= -n 2
 endif
 
-.PHONY: replay test test-slow benchmarks clean packages
+.PHONY: replay test test-slow benchmarks mutants clean packages
 
 replay: $(READY)
 	@$(RUN) -m hydra_notify_sim replay scenarios $(ARGS)
@@ -33,6 +33,10 @@ test-slow: $(READY)
 
 benchmarks: $(READY)
 	@$(RUN) -m benchmarks $(ARGS)
+
+# Plays the stories against mutants of the reference dispatcher and writes docs/mutants.md; some twenty minutes.
+mutants: $(READY)
+	@$(RUN) -m benchmarks.mutants $(ARGS)
 
 $(VENV)/.ready: pyproject.toml Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -1,6 +1,6 @@
 """Runs all benchmarks, or those named: ``python -m benchmarks [scenarios] [replay] [checks] [fixtures] [campaign] [machine] [sweeps]``.
 
-``generated``, which takes minutes and writes docs/generated.md, runs only when it is named.
+``generated`` and ``mutants``, which take minutes and write docs/generated.md and docs/mutants.md, run only when they are named.
 """
 
 import importlib
