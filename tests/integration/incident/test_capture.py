@@ -270,8 +270,7 @@ def test_a_right_that_is_taken_away_ends_it_with_what_to_grant(
 ) -> None:
     connection.execute("DROP ROLE IF EXISTS watcher; CREATE ROLE watcher LOGIN")
     connection.execute(
-        "GRANT USAGE ON SCHEMA public TO watcher;"
-        "GRANT SELECT ON builds, jobsets, taskretries TO watcher"
+        "GRANT USAGE ON SCHEMA public TO watcher;GRANT SELECT ON builds, jobsets, taskretries TO watcher"
     )
     try:
         watched = Watched(conninfo.make_conninfo(database.dsn, user="watcher"))
