@@ -18,7 +18,21 @@ from typing import Any
 from hydra_notify_sim.contract import channels
 from hydra_notify_sim.dispatcher import metrics, plugins, ports, retries, rows
 
+
+
+class _Printable(logging.Filter):
+    """Lets no lone surrogate into the log: a handler, and pytest-xdist with the log of a test, fails to encode it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = metrics.printable(record.getMessage()), ()
+        if record.exc_info:
+            # The text that a formatter makes once and every other takes.
+            record.exc_text = metrics.printable(logging.Formatter().formatException(record.exc_info))
+        return True
+
+
 LOG = logging.getLogger("hydra_notify_sim.dispatcher")
+LOG.addFilter(_Printable())
 
 HEARTBEAT = 15.0
 """Seconds of silence after which the connections are tried (a black hole gives no error)."""

@@ -41,7 +41,7 @@ class KeyValueFormatter(logging.Formatter):
             "message": record.getMessage(),
         }
         if record.exc_info:
-            fields["traceback"] = self.formatException(record.exc_info)
+            fields["traceback"] = record.exc_text or self.formatException(record.exc_info)
         return " ".join(f"{key}={_quoted(value)}" for key, value in fields.items())
 
 

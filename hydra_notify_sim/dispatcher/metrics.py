@@ -66,13 +66,13 @@ class Metrics:
 
     def plugin_drop(self, channel: str, plugin: str) -> None:
         """Count a task that was given up."""
-        self._drop.labels(*_printable(channel, plugin)).inc()
+        self._drop.labels(printable(channel), printable(plugin)).inc()
         self.totals["dropped"] += 1
 
     def plugin_gone(self, channel: str, plugin: str, *, installed: bool) -> None:
         """Count a task whose plugin is gone, or is installed and not interested (R-gone-plugin)."""
         counter = self._not_interested if installed else self._no_such_plugin
-        counter.labels(*_printable(channel, plugin)).inc()
+        counter.labels(printable(channel), printable(plugin)).inc()
 
     def retry_success(self, channel: str, plugin: str) -> None:
         """Count a retry that returned."""
@@ -103,6 +103,6 @@ class Metrics:
         return Histogram(name, text, labels, registry=self.registry)
 
 
-def _printable(*labels: str) -> tuple[str, ...]:
-    """Return what a stored task calls itself as text: the table may hold bytes that are none (surrogateescape)."""
-    return tuple(label.encode("utf-8", "backslashreplace").decode() for label in labels)
+def printable(text: str) -> str:
+    """Return text that can be written anywhere: what the database holds may be bytes that are none (surrogateescape)."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -361,6 +361,16 @@ def test_the_metrics_can_be_written_whatever_a_stored_task_is_called(
     assert 'plugin="gone\\\\udcff"' in capsys.readouterr().err
 
 
+def test_what_is_no_text_can_be_logged(world: Ports, caplog: pytest.LogCaptureFixture) -> None:
+    """One line that cannot be encoded ends a worker of pytest-xdist, and with it every test that was to come."""
+    dispatcher = make(world, Plugin("a", ValueError("no branch b\udcff")))
+    world.arriving = [ports.Received("build_started", "1"), ports.Received("build_started", "\udcff")]
+    work(dispatcher)
+    assert "malformed" in {record.event for record in caplog.records}  # type: ignore[attr-defined]  # given as extra
+    assert "no branch b\\udcff" in caplog.text
+    assert caplog.text.encode()
+
+
 def test_the_metrics_have_hydra_notify_s_names(world: Ports, capsys: pytest.CaptureFixture[str]) -> None:
     world.arriving = [
         ports.Received("build_started", "1"),
