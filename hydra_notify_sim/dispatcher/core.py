@@ -19,7 +19,6 @@ from hydra_notify_sim.contract import channels
 from hydra_notify_sim.dispatcher import metrics, plugins, ports, retries, rows
 
 
-
 class _Printable(logging.Filter):
     """Lets no lone surrogate into the log: a handler, and pytest-xdist with the log of a test, fails to encode it."""
 

@@ -185,7 +185,7 @@ class Life:
         elif name == "clear_marks":
             self.reach("before_clear", hook=MARKED)
         elif name == "store_retry":
-            self.reach("before_store", hook=args[0])
+            self.reach("before_store", hook=args[0].channel)
         elif name == "next_due":
             self.reach("before_wait")
 
@@ -201,7 +201,7 @@ class Life:
         elif name == "clear_marks":
             self.reach("after_clear", hook=MARKED)
         elif name == "store_retry":
-            self.reach("after_store", hook=args[0])
+            self.reach("after_store", hook=args[0].channel)
         self._at_point(lambda: self.target.points.step(f"after {name}", args))
 
     def _wrote(self, name: str) -> None:

@@ -35,7 +35,7 @@ def test_a_server_that_is_not_ours_is_not_restarted_and_nothing_is_expected_of_i
         ROOT / "scenarios" / "the-database-restarts.yaml", "--dsn", server.dsn("stories_that_stop")
     )
     assert played.returncode == 4, played.stdout + played.stderr
-    assert "Not exercised: line 13: a server that is not ours is never restarted" in played.stdout
+    assert "Not exercised: line 13: a server that is not ours is never stopped" in played.stdout
     assert "Expectation not met" not in played.stdout
     assert "violated:" not in played.stdout
 
@@ -43,18 +43,18 @@ def test_a_server_that_is_not_ours_is_not_restarted_and_nothing_is_expected_of_i
 def test_an_impossible_step_is_told_with_its_line(tmp_path: Path) -> None:
     story = tmp_path / "impossible.yaml"
     story.write_text(
-        "scenario: A machine is lost that nobody used\n"
+        "scenario: The dispatcher is to settle while a plugin holds its call\n"
         "why: Only playing it can tell\n"
         "exercises: [B-live]\n"
-        "given: {builds: {iso: {}}, plugins: {github: {}}}\n"
+        "given: {builds: {iso: {}}, plugins: {github: {holds: true}}}\n"
         "story:\n"
         "  - dispatcher: start\n"
-        "  - notify: {channel: build_started, payload: [iso]}\n"
-        "  - abort: iso\n"
+        "  - start: iso\n"
+        "  - settle\n"
     )
     played = replay(story)
     assert played.returncode == 2, played.stdout + played.stderr
-    assert "line 8: iso: abort is impossible, no step of it is under way; start it first" in played.stdout
+    assert "line 8: the dispatcher is held in the middle of an event and cannot settle" in played.stdout
     assert "Traceback" not in played.stdout + played.stderr
 
 
