@@ -1,6 +1,6 @@
 """Floor 5: dispatchers that break one promise each, as small differences from the reference."""
 
-from hydra_notify_sim.known_bad import arguments, deliveries, events, life, marks, payloads, retries
+from hydra_notify_sim.known_bad import arguments, deliveries, events, life, marks, payloads, refusals, retries
 from hydra_notify_sim.known_bad.registry import KNOWN_BAD, KnownBad
 
 __all__ = [
@@ -12,5 +12,6 @@ __all__ = [
     "life",
     "marks",
     "payloads",
+    "refusals",
     "retries",
 ]

@@ -112,9 +112,14 @@ class FindsBuildsByTheirJob(core.Dispatcher):
 
 def query(dispatcher: core.Dispatcher, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
     """Ask Hydra's tables what no port of the reference asks."""
-    store: Any = dispatcher.store
-    if "_port" in vars(store):  # in process its calls are watched
-        store = store._port  # noqa: SLF001 - there is no port for what only a wrong dispatcher wants to know
-    connection = store.session.querying
+    connection = session_of(dispatcher).querying
     rows: list[tuple[Any, ...]] = connection.execute(sql, parameters).fetchall()
     return rows
+
+
+def session_of(dispatcher: core.Dispatcher) -> Any:
+    """Return the connections behind the dispatcher's ports."""
+    store: Any = dispatcher.store
+    if "_port" in vars(store):  # in process its calls are watched
+        store = store._port  # noqa: SLF001 - there is no port for what only a wrong dispatcher wants
+    return store.session
