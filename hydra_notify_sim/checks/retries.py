@@ -184,7 +184,9 @@ class Retries:
                 f"{task.attempts}.",
                 [number],
             )
-        if task.attempts != before.attempts + 1 and self.world.header.in_process:
+        # From outside, several attempts may lie between two looks.
+        exact = self.world.header.in_process
+        if task.attempts <= before.attempts or (exact and task.attempts != before.attempts + 1):
             self.findings.violate(
                 "R-backoff",
                 f"{task.plugin} failed once more on {self.world.event(event)}: its task should say {before.attempts + 1} attempts; it says "
@@ -197,6 +199,14 @@ class Retries:
         event = self.world.task_event(task)
         if isinstance(event, channels.BuildFinished) and event.build in self.world.unfinished:
             self.findings.exercise("B-unfinished", number)
+        elif event is not None and (failures := self._failed.pop((task.plugin, event), [])):
+            self.findings.exercise("R-backoff", number)
+            self.findings.violate(
+                "R-backoff",
+                f"{task.plugin} failed once more on {self.world.event(event)}: its task should say {task.attempts + 1} attempts; it was put off "
+                f"and still says {task.attempts}.",
+                [*(record for record, _ in failures), number],
+            )
 
     def _judge_due(self, number: int, task: history.Task, event: channels.Event) -> None:
         """Judge the due time: counted from the failure or, at the latest, from when the task was written."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 
@@ -15,6 +15,8 @@ from hydra_notify_sim.scenario.model import GivenBuild, Scenario
 from hydra_notify_sim.targets.target import Clock, Target
 
 ENDS_WITHOUT_A_STEP = frozenset({Status.unsupported_system, Status.cached_failure})
+
+_T = TypeVar("_T")
 
 
 class _WholeSeconds:
@@ -213,7 +215,7 @@ class Actors:
         elif row.build is not None:
             self._person.delete_build(self._builds[row.build])
         elif row.evaluation is not None:
-            self._person.delete_evaluation(self._evaluations[row.evaluation])
+            self._person.delete_evaluation(self._made(row.evaluation, self._evaluations))
         elif row.step is not None:
             build = self._builds[row.step.build]
             self._person.delete_step(build, build.nth_step(row.step.number))
@@ -267,7 +269,14 @@ class Actors:
         """Return the id of a build, of an evaluation, or of the jobset."""
         if name == written.THE_JOBSET:
             return self.world.jobset().id
-        return self.ids[name] if name in self.ids else self.evaluation_ids[name]
+        return self.ids[name] if name in self.ids else self._made(name, self.evaluation_ids)
+
+    @staticmethod
+    def _made(name: str, evaluations: Mapping[str, _T]) -> _T:
+        """Return what stands for an evaluation; where the story took another way, it may never have been made."""
+        if name not in evaluations:
+            raise simulator.ImpossibleActionError(f"evaluation {name!r} was never made")
+        return evaluations[name]
 
     def _in_order_of_need(self) -> list[tuple[str, Any]]:
         """Return the builds, each after those that it needs or is like, else as given: ids go up in this order."""

@@ -96,6 +96,28 @@ def test_one_play_stands_for_the_points_between_which_nothing_happened(kind: swe
     assert compared > 20
 
 
+def test_a_crash_may_take_away_the_evaluation_that_a_later_step_names() -> None:
+    """The step has become impossible then; it is no fault of the harness."""
+    text = """\
+scenario: An evaluation is deleted that was made at a point
+why: a test
+exercises: [B-at-least-once]
+given:
+  builds: {a: {}, b: {}}
+  plugins: {chat: {hooks: [build_finished]}}
+story:
+  - dispatcher: start
+  - build: a
+    at: {inside_call: chat}
+    do: [evaluate: {name: later, new: [b]}]
+  - delete: {evaluation: later}
+  - settle
+"""
+    tried = swept("crash", text=text)
+    assert any(one.astray for one in tried)
+    assert [one.error for one in tried if one.error] == []
+
+
 def test_an_answer_is_lost_only_where_one_is_asked_for() -> None:
     lost = [tried.variant.moves[0] for tried in swept("disconnect")[1:]]
     assert {move.kind for move in lost if move.action == "reply lost"} >= {

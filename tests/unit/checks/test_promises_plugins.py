@@ -251,6 +251,25 @@ def test_r_backoff_calls_only_the_plugin_that_failed(story: Any) -> None:
     assert "should call only the plugin that failed; chat" in judged.why["R-backoff"]
 
 
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_r_backoff_counts_each_failed_attempt(story: Any, attempts: int) -> None:
+    """A dispatcher that counts in memory begins the ladder anew, or stays on a step of it."""
+    _failed(story)
+    story.wait(2)
+    story.fail("github", "build_queued", 5, stored=False)
+    story.requeue(1, 2)
+    story.wait(4)
+    story.fail("github", "build_queued", 5, stored=False)
+    story.requeue(1, attempts, due_in=2**attempts)
+    story.settle()
+    judged = story.judge()
+    assert "R-backoff" in judged.violated
+    assert (
+        f"should say 3 attempts; it {'says 1' if attempts == 1 else 'was put off and still says 2'}"
+        in judged.why["R-backoff"]
+    )
+
+
 def test_r_backoff_after_a_row_that_was_missing(story: Any) -> None:
     """The second attempt fails without a call: its due time counts from when it was written."""
     _failed(story)
