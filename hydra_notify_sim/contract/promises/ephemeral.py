@@ -42,12 +42,14 @@ EPHEMERAL: tuple[Promise, ...] = (
         text=(
             "(All channels.) No call without a cause, and one cause answers for one successful call per "
             "plugin (E-once's exception applies). Causes: an emission with those arguments; a stored task; "
-            "for buildFinished without dependents, a mark at a start or a reconnection."
+            "for buildFinished without dependents, a mark at a start or a reconnection. A refused statement is "
+            "none: a mark that could not be cleared is cleared later, and nobody is told again."
         ),
         source="derived",
         why=(
             "Without it a dispatcher that calls every plugin for every build at every turn would keep all "
-            "promises that ask for at least one call. Plugins would announce what never happened."
+            "promises that ask for at least one call. Plugins would announce what never happened. One that took a "
+            "locked row for a lost connection told one outcome twenty times."
         ),
     ),
     Promise(

@@ -5,11 +5,14 @@ from hydra_notify_sim.contract.promises.model import Promise
 LIFE: tuple[Promise, ...] = (
     Promise(
         id="L-lives",
-        text="It ends, and loses connections, only when the scenario makes it.",
+        text=(
+            "It ends, and loses connections, only when the scenario makes it. A refused statement is no reason to."
+        ),
         source="derived",
         why=(
             "Every end is a gap in which ephemeral events are lost. The real dispatcher ends by itself at a "
-            "poisoned task and at a second lost connection (hn-poison-retry, hn-deaf-after-reconnect)."
+            "poisoned task and at a second lost connection (hn-poison-retry, hn-deaf-after-reconnect). Others ended "
+            "at the first migration of the schema."
         ),
     ),
     Promise(
@@ -44,7 +47,8 @@ LIFE: tuple[Promise, ...] = (
         id="L-stop",
         text=(
             "SIGTERM: the event in hand (the notification or retry already begun, with all its plugins, "
-            "storing and clearing) is finished, no other begun; exit 0 within the deadline."
+            "storing and clearing) is finished, unless a row stays locked or the connections are gone; no other is "
+            "begun; exit 0 within the deadline all the same."
         ),
         source="derived",
         why=(

@@ -19,6 +19,11 @@ WORDS: dict[str, str] = {
         "and before the build's next transition."
     ),
     "Lost": "The dispatcher crashed, stopped, or a connection of it is gone, or passes nothing on any more.",
+    "Refused": (
+        "A statement fails and the session goes on: a lock or statement timeout, a deadlock, a serialization "
+        "failure, a plan that a migration has made out of date. Nothing is lost by it: what was emitted while "
+        "up is owed as before."
+    ),
     "Starting": (
         "From process start, or from when the server lets the dispatcher in again after a lost connection, "
         "until up. While the server takes no writes the dispatcher is starting, and stores nothing."

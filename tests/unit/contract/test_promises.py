@@ -162,6 +162,7 @@ def test_the_words_of_the_contract_are_all_explained() -> None:
         "Pending",
         "Its NOTIFY",
         "Lost",
+        "Refused",
         "Starting",
         "Up",
         "Interested",
