@@ -12,14 +12,14 @@ from psycopg import conninfo, pq, sql
 
 from hydra_notify_sim import errors
 from hydra_notify_sim.database import connections
-from hydra_notify_sim.dispatcher import connecting, postgres, rights
+from hydra_notify_sim.dispatcher import connecting, postgres, rights, sqlstates
 
 SELF_NOTIFICATION_SECONDS = 5.0
 """Seconds in which a notification to ourselves must arrive; through a socket it takes a millisecond."""
 
 
 class NotYetError(Exception):
-    """The server is there, and cannot be used yet: it starts, is a standby, or read-only. It may be used later."""
+    """The server is there, and cannot be used yet: it starts, is a standby or read-only, or refuses. It may be used later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def check(dsn: str, plugins: Sequence[str], connect: postgres.Connect) -> Found:
     Raises:
         UsageError: the connection string cannot be read.
         EnvironmentFailedError: a person has to mend something; the message says what. No message holds a password.
-        NotYetError: it will be usable when the server has started, or is promoted.
+        NotYetError: it will be usable when the server has started, is promoted, or does not refuse it any more.
 
     """
     shown = connections.without_passwords(dsn)
@@ -55,6 +55,8 @@ def check(dsn: str, plugins: Sequence[str], connect: postgres.Connect) -> Found:
         finally:
             session.close()
     except psycopg.Error as error:
+        if sqlstates.remedy(error) in ("try again", "connect again"):
+            raise NotYetError(postgres.first_line(error)) from None
         raise errors.EnvironmentFailedError(
             f"{shown} cannot be looked at: {postgres.first_line(error)}. Try again, or mend what it says."
         ) from None
@@ -156,7 +158,8 @@ def check_listening(
 def _cannot_connect(dsn: str, shown: str, error: psycopg.Error) -> Exception:
     """Tell a server that is not ready yet from one that is not there, or does not let us in."""
     said = postgres.first_line(error)
-    if isinstance(error, postgres.NotWritableError):
+    if isinstance(error, postgres.NotWritableError) or (error.sqlstate or "").startswith("57"):
+        # The second is of a session that was made, and ended before it was looked at.
         return NotYetError(said)
     complete = connecting.parameters(dsn)
     answer = pq.PGconn.ping(complete.encode())

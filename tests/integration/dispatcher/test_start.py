@@ -161,3 +161,32 @@ def test_every_byte_of_a_database_in_another_encoding_survives(
             "SELECT DISTINCT convert_to(payload, %s), pluginname = 'prints' FROM taskretries", [encoding]
         ).fetchall()
     assert [(bytes(stored), ours) for stored, ours in found] == [(payload, True)]
+
+
+def test_a_statement_that_is_refused_while_it_looks_is_waited_for(
+    database: Database, rows: Any, start: Any, settings: Callable[[str, str], None]
+) -> None:
+    build = rows.finished()
+    settings("lock_timeout", "'100ms'")
+    with database.connect("hydra-notify-sim test: migrates") as other, other.transaction():
+        other.execute("LOCK TABLE taskretries IN ACCESS EXCLUSIVE MODE")
+        running = start()
+        running.wait_for_log("waiting for the database, no plugin is called before: canceling statement")
+    running.wait_for(f"finished {build} ")
+    running.terminate()
+    assert running.ends() == 0
+
+
+def test_connections_that_are_lost_while_it_looks_are_made_again(
+    database: Database, rows: Any, start: Any
+) -> None:
+    build = rows.finished()
+    with database.connect("hydra-notify-sim test: migrates") as other, other.transaction():
+        other.execute("LOCK TABLE taskretries IN ACCESS EXCLUSIVE MODE")
+        running = start()
+        rows.until("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+        rows.terminate_dispatcher()
+        running.wait_for_log("waiting for the database, no plugin is called before: terminating connection")
+    running.wait_for(f"finished {build} ")
+    running.terminate()
+    assert running.ends() == 0

@@ -48,6 +48,15 @@ class NoSuchRow(Exception):  # noqa: N818  # says what a payload is
     """A payload names a row that is not there."""
 
 
+REFUSED = (
+    psycopg.errors.LockNotAvailable,
+    psycopg.errors.QueryCanceled,
+    psycopg.errors.SerializationFailure,
+    psycopg.errors.DeadlockDetected,
+)
+"""What a statement fails with while the session goes on: it can be repeated."""
+
+
 class CallFailed(Exception):  # noqa: N818  # says what a call is
     """A plugin failed."""
 
@@ -93,6 +102,8 @@ class Dispatcher:
         self.plugins = {name: Recorder(name) for name in names}
         self.queue: deque[Event] = deque()
         self.in_hand: Event | None = None
+        self.uncleared: deque[Row] = deque()
+        """Builds as they were shown whose mark could not be cleared yet."""
 
     def _stop(self, _number: int, _frame: object) -> None:
         self.stopping = True
@@ -122,6 +133,9 @@ class Dispatcher:
             self.dsn, autocommit=True, row_factory=dict_row, prepare_threshold=None
         )
         self.heard = psycopg.connect(self.dsn, autocommit=True)
+        (read_only,) = self.heard.execute("SHOW transaction_read_only").fetchone() or ("",)
+        if read_only == "on":
+            raise psycopg.OperationalError("nothing can be acknowledged here")
         for channel in self.channels():
             self.heard.execute(f"LISTEN {channel}")
 
@@ -132,6 +146,7 @@ class Dispatcher:
     def lost(self) -> None:
         """A connection is gone: what was in memory is given up."""
         self.queue.clear()
+        self.uncleared.clear()
 
     def reconnected(self) -> None:
         """It is connected again, and has not scanned yet."""
@@ -160,6 +175,8 @@ class Dispatcher:
             if self.queue:
                 self.handle(*self.queue.popleft())
             else:
+                if self.uncleared:
+                    self.clear_one(self.uncleared.popleft())
                 self.retry()
 
     # The database
@@ -281,11 +298,18 @@ class Dispatcher:
     def clear(self, args: Row) -> None:
         """Clear the marks of the outcomes that were shown, and of no other ones."""
         for shown in (args["build"], *args["dependents"]):
+            self.clear_one(shown)
+
+    def clear_one(self, shown: Row) -> None:
+        """Clear one mark, or try again later."""
+        try:
             self.database.execute(
                 "UPDATE builds SET notificationpendingsince = NULL WHERE id = %s AND finished = 1"
                 " AND (buildstatus, starttime, stoptime) IS NOT DISTINCT FROM (%s, %s, %s)",
                 [shown["id"], shown["buildstatus"], shown["starttime"], shown["stoptime"]],
             )
+        except REFUSED:
+            self.uncleared.append(shown)
 
     # Tasks
 
