@@ -24,12 +24,16 @@ class _Link:
 
     def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
         """Pass on what comes, and the end; once silent, take in what comes and pass nothing on, not even the end."""
-        with contextlib.suppress(OSError):
+        how = socket.SHUT_WR
+        try:
             while data := source.recv(CHUNK):
                 if not self.silent:
                     sink.sendall(data)
-            if not self.silent:
-                sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            how = socket.SHUT_RDWR  # A backend that is killed with a query unread resets its connection.
+        if not self.silent:
+            with contextlib.suppress(OSError):
+                sink.shutdown(how)
 
     def close(self) -> None:
         for side in self.sides:
