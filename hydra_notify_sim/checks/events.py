@@ -54,6 +54,16 @@ def called_event(hook: str, args: Mapping[str, Any]) -> channels.Event | None:
         return None
 
 
+_TELLING = {"build": "finished", "step": "status", "evaluation": "jobset_id", "jobset": "name"}
+"""A column that rows of one table have, and rows of the others lack: an id alone may belong to any."""
+
+
+def _row(args: Mapping[str, Any], argument: str) -> Any:
+    row = args[argument]
+    row[_TELLING[argument]]
+    return row
+
+
 def _id(value: Any) -> int:
     if type(value) is not int:
         raise TypeError
@@ -72,30 +82,32 @@ def _flag(args: Mapping[str, Any]) -> int | None:
 
 
 _READERS: dict[str, Callable[[Mapping[str, Any]], channels.Event]] = {
-    "build_queued": lambda a: channels.BuildQueued(_id(a["build"]["id"])),
-    "build_started": lambda a: channels.BuildStarted(_id(a["build"]["id"])),
+    "build_queued": lambda a: channels.BuildQueued(_id(_row(a, "build")["id"])),
+    "build_started": lambda a: channels.BuildStarted(_id(_row(a, "build")["id"])),
     "build_finished": lambda a: channels.BuildFinished(
-        _id(a["build"]["id"]), tuple([_id(build["id"]) for build in a["dependents"]])
+        _id(_row(a, "build")["id"]), tuple([_id(build["id"]) for build in a["dependents"]])
     ),
     "step_finished": lambda a: channels.StepFinished(
-        _id(a["step"]["build"]),
+        _id(_row(a, "step")["build"]),
         _id(a["step"]["stepnr"]),
         None if a["log_path"] is None else _text(a["log_path"]),
     ),
     "cached_build_finished": lambda a: channels.CachedBuildFinished(
-        _id(a["evaluation"]["id"]), _id(a["build"]["id"])
+        _id(_row(a, "evaluation")["id"]), _id(_row(a, "build")["id"])
     ),
     "cached_build_queued": lambda a: channels.CachedBuildQueued(
-        _id(a["evaluation"]["id"]), _id(a["build"]["id"])
+        _id(_row(a, "evaluation")["id"]), _id(_row(a, "build")["id"])
     ),
-    "eval_started": lambda a: channels.EvalStarted(_text(a["trace_id"]), _id(a["jobset"]["id"])),
+    "eval_started": lambda a: channels.EvalStarted(_text(a["trace_id"]), _id(_row(a, "jobset")["id"])),
     "eval_added": lambda a: channels.EvalAdded(
-        _text(a["trace_id"]), _id(a["jobset"]["id"]), _id(a["evaluation"]["id"]), _flag(a)
+        _text(a["trace_id"]), _id(_row(a, "jobset")["id"]), _id(_row(a, "evaluation")["id"]), _flag(a)
     ),
     "eval_cached": lambda a: channels.EvalCached(
-        _text(a["trace_id"]), _id(a["jobset"]["id"]), _id(a["evaluation"]["id"])
+        _text(a["trace_id"]), _id(_row(a, "jobset")["id"]), _id(_row(a, "evaluation")["id"])
     ),
-    "eval_failed": lambda a: channels.EvalFailed(_text(a["trace_id"]), _id(a["jobset"]["id"]), _flag(a)),
+    "eval_failed": lambda a: channels.EvalFailed(
+        _text(a["trace_id"]), _id(_row(a, "jobset")["id"]), _flag(a)
+    ),
 }
 
 

@@ -85,6 +85,7 @@ class Actors:
             # Builds come from an evaluation, and the story's first one finds only what is in that.
             known = [self._builds[nickname] for nickname in there]
             self._person.insert_evaluation(known, "the evaluation before", actor="harness")
+        self.world.next_evaluation = self.scenario.given.first_evaluation
 
     def add(self, nickname: str, given: GivenBuild, *, jobset: str = "") -> simulator.Build:
         """Reserve the id of a build, after those that it needs; ``jobset``, if it is not the scenario's."""

@@ -197,6 +197,8 @@ class Given(Entry):
     dispatcher reads."""
     first_build: Annotated[int, Field(ge=1, le=2_000_000_000, strict=True)] | None = None
     """Id of the first build, where it matters, as for the length of a payload; else it is made up."""
+    first_evaluation: Annotated[int, Field(ge=1, le=2_000_000_000, strict=True)] | None = None
+    """Id of the story's first evaluation, where it matters, as where it equals a build's; else it is made up."""
 
     @model_validator(mode="after")
     def _not_too_many(self) -> Self:

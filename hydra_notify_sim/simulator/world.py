@@ -81,6 +81,8 @@ class World(Writer):
         self._flake = flake
         self._jobsets: dict[str, Jobset] = {}
         self._first_build = first_build
+        self.next_evaluation: int | None = None
+        """Id of the next evaluation, if it matters."""
         self._last_build = self._last_evaluation = -1
         """-1: the sequences have not been looked at; 0: nothing was ever handed out."""
         self._evaluations = 0
@@ -192,7 +194,8 @@ class World(Writer):
         self, jobset: Jobset, nickname: str, found: tuple[Build, ...], trace: str
     ) -> Evaluation:
         """Reserve an evaluation's id."""
-        self._last_evaluation = self._next("jobsetevals", self._last_evaluation)
+        wanted, self.next_evaluation = self.next_evaluation, None
+        self._last_evaluation = wanted or self._next("jobsetevals", self._last_evaluation)
         self._evaluations += 1
         number = self._evaluations
         return Evaluation(
