@@ -120,6 +120,7 @@ sys.exit(run_reference.main())
 """
 
 
+@pytest.mark.slow
 def test_hydra_notify_may_call_its_plugins_in_another_order(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], database: Database
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from hydra_notify_sim import history
 from hydra_notify_sim.cli import main
+from hydra_notify_sim.conformance import kill_matrix
 from hydra_notify_sim.contract import promises
 from hydra_notify_sim.engine import claims, events
 from hydra_notify_sim.engine.environment import Environment
@@ -19,6 +20,8 @@ from hydra_notify_sim.targets import registry
 
 IDS = {promise.id for promise in promises.PROMISES}
 STORIES = [loaded for loaded in shipped.load() if loaded[1].given.dispatcher != "process"]
+
+PLACES = {name: place for place, name in enumerate(KNOWN_GOOD)}
 
 Play = Callable[..., events.ScenarioFinished]
 
@@ -53,7 +56,7 @@ def test_no_story_of_the_promise_that_leaves_it_free_calls_it_wrong(name: str, p
     freedom = KNOWN_GOOD[name].freedom
     promise = freedom if freedom in IDS else "E-live"  # the protocol's freedoms show in whatever is emitted
     for path, scenario, _ in claimed(name):
-        if promise in scenario.exercises:
+        if promise in scenario.exercises and not kill_matrix.is_costly(scenario):
             finished = play(path, f"known-good:{name}")
             assert (finished.passed, wrong(finished)) == (True, []), path.stem
 
@@ -61,7 +64,11 @@ def test_no_story_of_the_promise_that_leaves_it_free_calls_it_wrong(name: str, p
 @pytest.mark.slow
 @pytest.mark.parametrize("name", KNOWN_GOOD)
 def test_no_story_calls_it_wrong(name: str, play: Play) -> None:
-    for path, _, _ in claimed(name):
+    """A third of the stories for each, another third for the next one.
+
+    All of them: `hydra-notify-sim replay scenarios --dispatcher known-good:NAME`, a few seconds for each name.
+    """
+    for path, _, _ in claimed(name)[PLACES[name] % 3 :: 3]:
         finished = play(path, f"known-good:{name}")
         assert (finished.passed, wrong(finished)) == (True, []), path.stem
 
@@ -168,11 +175,15 @@ AS_A_PROCESS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", KNOWN_GOOD)
 def test_as_a_process_it_is_called_wrong_no_more(name: str, environment: Environment) -> None:
+    """Two or three of these stories for each, others for the next one.
+
+    All stories: `hydra-notify-sim conformance --dispatcher known-good-process:NAME`, some minutes for each name.
+    """
     dispatcher = f"known-good-process:{name}"
     runner = Runner(environment, registry.choose(dispatcher), Options(dispatcher=dispatcher))
     stories = [loaded for loaded in shipped.load() if loaded[0].stem in AS_A_PROCESS]
     assert len(stories) == len(AS_A_PROCESS)
-    for loaded in stories:
+    for loaded in stories[PLACES[name] % 3 :: 3]:
         event = runner.play(loaded)
         if isinstance(event, events.ScenarioNotClaimed):
             assert KNOWN_GOOD[name].payloads == ("2026-08",)
