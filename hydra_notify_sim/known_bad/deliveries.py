@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from hydra_notify_sim.contract import channels
 from hydra_notify_sim.dispatcher import core, plugins, ports
+from hydra_notify_sim.known_bad.arguments import query
 from hydra_notify_sim.known_bad.registry import known_bad
 
 
@@ -67,22 +68,13 @@ class ReplaysCachedBuilds(core.Dispatcher):
     """
 
     def listen_and_scan(self) -> None:
-        """Announce every finished build of every evaluation as cached."""
+        """Announce every finished build as cached, for every evaluation of its jobset."""
         super().listen_and_scan()
-        evaluation, build = 1, 1
-        while self._there(evaluation, 1):
-            while row := self._there(evaluation, build):
-                if row.arguments["build"].finished:
-                    payload = f"{evaluation}\t{build}"
-                    self.waiting.append(ports.Received("cached_build_finished", payload))
-                build += 1
-            evaluation, build = evaluation + 1, 1
-
-    def _there(self, evaluation: int, build: int) -> ports.Loaded | None:
-        try:
-            return self.store.load(channels.CachedBuildFinished(evaluation, build))
-        except ports.MissingRowError:
-            return None
+        for evaluation, build in query(
+            self,
+            "SELECT jobsetevals.id, builds.id FROM jobsetevals JOIN builds USING (jobset_id) WHERE finished = 1 ORDER BY 1, 2",
+        ):
+            self.waiting.append(ports.Received("cached_build_finished", f"{evaluation}\t{build}"))
 
 
 @known_bad("drops-cached-builds", "C-live")

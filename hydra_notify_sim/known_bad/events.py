@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from hydra_notify_sim.contract import channels
 from hydra_notify_sim.dispatcher import core, plugins, ports
+from hydra_notify_sim.known_bad.arguments import query
 from hydra_notify_sim.known_bad.registry import known_bad
 
 
@@ -45,15 +46,8 @@ class ReplaysEphemeralEvents(core.Dispatcher):
     def listen_and_scan(self) -> None:
         """Announce every unfinished build as queued."""
         super().listen_and_scan()
-        build = 1
-        while True:
-            try:
-                row = self.store.load(channels.BuildQueued(build)).arguments["build"]
-            except ports.MissingRowError:
-                return
-            if not row.finished:
-                self.waiting.append(ports.Received("build_queued", str(build)))
-            build += 1
+        for (build,) in query(self, "SELECT id FROM builds WHERE finished = 0 ORDER BY id"):
+            self.waiting.append(ports.Received("build_queued", str(build)))
 
 
 @known_bad("stops-at-a-malformed-payload", "P-malformed", "L-lives")
