@@ -40,6 +40,9 @@ ALWAYS = 0.9
 TICK = 0.02
 AGAIN_SHARE = 0.05
 """Share of these deadlines that is given to a dispatcher which has not settled, at the next attempts."""
+IDLE_TURNS = 3
+"""Sentinels in a row that nothing else came of, after which no marked build has its turn to come any more; one of a build
+that was restarted meanwhile calls nobody."""
 BREATH = 0.004
 """Seconds between two looks at whether a dispatcher rests that stalls when a sentinel arrives while it ends its turn."""
 REST_DEADLINE = 0.1
@@ -129,16 +132,18 @@ class Settling:
                 return "tasks become due faster than they are run"
 
     def _through_its_backlog(self) -> bool:
-        """Send a sentinel once more; again for each marked build, while it tells of them before the sentinel.
+        """Send a sentinel once more; again for each marked build, while anything comes of it.
 
         A dispatcher may tell live events and a backlog of marks in turns. So a sentinel that is answered says only
         that one marked build has had its turn.
         """
+        idle = 0
         for _ in range(self._marked() + 1):
             before = self._life.handled, self._marked()
             if not self._confirmed():
                 return False
-            if (self._life.handled, self._marked()) == before:
+            idle = idle + 1 if (self._life.handled, self._marked()) == before else 0
+            if idle == IDLE_TURNS:
                 break
         return True
 
