@@ -301,6 +301,21 @@ def counted(event: events.ScenarioFinished) -> Counter[str]:
     return found
 
 
+def complaint(event: events.ScenarioFinished, story: str) -> str:
+    """Return all that there is to say of a story that was not passed, as one text: pytest cuts everything else short."""
+    broken = [one for one in event.judgements.verdicts if one.verdict == "violated"]
+    return "\n".join(
+        [
+            f"{event.name} came to {event.verdict.outcome}",
+            *(f"{one.promise}: {one.explanation} (records {one.records})" for one in broken),
+            *(f"expected: {one.text}; found: {one.found}" for one in event.verdict.unmet),
+            *event.verdict.not_exercised,
+            *event.log[-40:],
+            story,
+        ]
+    )
+
+
 def test_it_survives_one_bad_day_after_another(
     environment: Environment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -309,11 +324,7 @@ def test_it_survives_one_bad_day_after_another(
     seed = SEED
     while time.monotonic() < until:
         event = play(environment, seed, tmp_path, "reference")
-        told = {
-            one.promise: one.explanation for one in event.judgements.verdicts if one.verdict == "violated"
-        }
-        why = (f"SOAK_SEED={seed}", told, event.verdict.unmet, event.verdict.not_exercised)
-        assert event.passed, (*why, event.log[-20:], (tmp_path / f"soak-{seed}.yaml").read_text())
+        assert event.passed, complaint(event, (tmp_path / f"soak-{seed}.yaml").read_text())
         happened += counted(event)
         seed += 1
     with capsys.disabled():
