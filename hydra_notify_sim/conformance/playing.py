@@ -130,9 +130,9 @@ class Stage(Generic[T]):
 
 
 def restarts_the_server(story: Sequence[verbs.StepBase]) -> bool:
-    """Tell whether a story has the database server restarted."""
+    """Tell whether a story stops the server or gives it other settings, as only one of our own is."""
     return any(
-        isinstance(step, verbs.Postgres)
+        isinstance(step, verbs.Postgres | verbs.Settings)
         or restarts_the_server(step.do)
         or (isinstance(step, verbs.Repeat) and restarts_the_server(step.repeat.steps))
         for step in story

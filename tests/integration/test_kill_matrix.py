@@ -1,13 +1,10 @@
 """Each known-bad dispatcher is caught by the promises that it breaks; one that breaks nothing is told to be a survivor."""
 
 import dataclasses
-import json
-from pathlib import Path
 
 import pytest
 
 from hydra_notify_sim import known_bad
-from hydra_notify_sim.cli import main
 from hydra_notify_sim.conformance import kill_matrix
 from hydra_notify_sim.dispatcher import core
 from hydra_notify_sim.engine import Options
@@ -17,22 +14,24 @@ SCENARIOS = shipped.load()
 
 
 @pytest.mark.slow
-def test_every_known_bad_dispatcher_is_caught_and_every_promise_has_one(tmp_path: Path) -> None:
-    report, page = tmp_path / "matrix.json", tmp_path / "matrix.md"
-    code = main(
-        ["conformance", "--kill-matrix", "--workers", "3", "--json", str(report), "--markdown", str(page)]
-    )
-    document = json.loads(report.read_text(encoding="utf-8"))
-    assert document["survivors"] == []
-    assert {one["dispatcher"]: one["missed"] for one in document["dispatchers"] if one["missed"]} == {}
-    assert document["control"]["caught"] == {}
-    lacking = {promise for promise, one in document["promises"].items() if not one["broken_by"]}
-    assert lacking == kill_matrix.NO_KNOWN_BAD.keys()
-    assert code == document["exit_status"] == 0
-    # Nothing is left out silently.
-    for one in [document["control"], *document["dispatchers"]]:
-        assert one["played"] + len(one["left_out"]) == len(SCENARIOS)
-    assert all(f"| {name} |" in page.read_text(encoding="utf-8") for name in known_bad.KNOWN_BAD)
+def test_every_known_bad_dispatcher_is_caught_and_every_promise_has_one() -> None:
+    """By the stories that exist for what it breaks, a fifth of all.
+
+    All of them, as the pages show them: `hydra-notify-sim conformance --kill-matrix`, two minutes or three.
+    """
+    matrix = kill_matrix.empty(SCENARIOS)
+    for row in matrix.rows:
+        others = {
+            path.stem for path, scenario, _ in SCENARIOS if set(row.breaks).isdisjoint(scenario.exercises)
+        }
+        row.left_out = tuple(sorted(others.union(row.left_out)))
+        row.wanted = len(SCENARIOS) - len(row.left_out)
+    list(kill_matrix.play(matrix, SCENARIOS, Options(), 3))
+    assert matrix.survivors == []
+    assert {row.name: row.missed for row in matrix.rows if row.missed} == {}
+    assert matrix.control.caught == {}
+    assert matrix.uncovered == []
+    assert matrix.holds
 
 
 def test_one_that_breaks_nothing_survives(monkeypatch: pytest.MonkeyPatch) -> None:
