@@ -324,8 +324,12 @@ def test_it_survives_one_bad_day_after_another(
     seed = SEED
     while time.monotonic() < until:
         event = play(environment, seed, tmp_path, "reference")
-        assert event.passed, complaint(event, (tmp_path / f"soak-{seed}.yaml").read_text())
+        # A refused statement may keep a point from being reached: such a story ends early, and says nothing of the dispatcher.
+        assert event.verdict.outcome != "broken", complaint(
+            event, (tmp_path / f"soak-{seed}.yaml").read_text()
+        )
         happened += counted(event)
+        happened[f"stories {event.verdict.outcome}"] += 1
         seed += 1
     with capsys.disabled():
         sys.stdout.write(
