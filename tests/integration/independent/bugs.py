@@ -209,7 +209,7 @@ class EvaluationAgain(_FromTheTables):
     query = "SELECT '1.0', jobset_id, id FROM jobsetevals ORDER BY id DESC LIMIT 1"
 
 
-@bug("all-channels-around-each-loss", "E-once", "E-no-phantom")
+@bug("lost-with-every-kind-of-event-in-hand", "E-once", "E-no-phantom")
 class FailureAgain(_FromTheTables):
     """A jobset that has an error is told as failed."""
 
