@@ -34,7 +34,7 @@ test-slow: $(READY)
 benchmarks: $(READY)
 	@$(RUN) -m benchmarks $(ARGS)
 
-# Plays the stories against mutants of the reference dispatcher and writes docs/mutants.md; some twenty minutes.
+# Plays the stories against mutants of the reference dispatcher and writes docs/mutants.md; an hour or more.
 mutants: $(READY)
 	@$(RUN) -m benchmarks.mutants $(ARGS)
 

@@ -5,7 +5,7 @@ statement dropped. A mutant that no story finds is either a story that is missin
 from the original: docs/mutants.md lists those, each with its reason from benchmarks/mutants.yaml.
 
 Why a tool of our own: mutmut 3.8 was tried. It leaves no statement out and turns no condition round, cannot change SQL, and
-changes every text of a log line, so that nine of ten survivors say nothing (docs/decisions/0045-mutants-of-our-own.md).
+changes the texts of log lines, which no promise is about (docs/decisions/0045-mutants-of-our-own.md).
 
     python -m benchmarks mutants                       all of them, and docs/mutants.md
     python -m benchmarks.mutants core.py:deliver       only those of a module, or of a function, without the page
@@ -94,7 +94,7 @@ class Mutant:
     change: str
     """What was there and what is there now, on one line."""
     number: int
-    """The how many-th of the same change in this function, from 1."""
+    """The 1-based index among equal changes in this function."""
     tree: ast.Module
     node: ast.AST
     changed: ast.AST
@@ -389,7 +389,7 @@ def _shown(text: str) -> str:
 def page(results: list[Result], reasons: dict[str, str], seconds: float) -> str:
     """Return docs/mutants.md: how many, what found them, and the survivors with their reasons."""
     commit = subprocess.run(
-        ["git", "rev-parse", "--short=12", "HEAD"],  # noqa: S607 - the git of whoever calls it
+        ["git", "rev-parse", "--short=12", "HEAD"],  # noqa: S607 - git is found on PATH
         capture_output=True,
         text=True,
         check=True,
